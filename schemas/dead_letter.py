@@ -1,0 +1,41 @@
+"""The record kept on the object store for every buried chunk and generation."""
+
+from datetime import datetime
+from typing import Literal
+
+from schemas.job import InputFile, JobId, Record
+
+DEAD_LETTER_VERSION = 1
+
+
+class AttemptRecord(Record):
+    """One execution of a chunk that did not end in a result."""
+
+    number: int
+    worker: str
+    code: str
+    message: str
+    at: datetime
+
+
+class DeadLetter(Record):
+    """Why a chunk was set aside, and everything needed to look into it or to send it again.
+
+    Holds places and causes, never the text of a row.
+    """
+
+    version: Literal[1] = DEAD_LETTER_VERSION
+    job_id: JobId
+    chunk: int
+    generation: int
+    code: str
+    message: str
+    traceback: str
+    worker: str
+    buried_at: datetime
+    attempts: tuple[AttemptRecord, ...]
+    file: InputFile | None
+    row_start: int
+    rows: int
+    row_group: int | None = None
+    first_bad_row: int | None = None

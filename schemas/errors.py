@@ -1,0 +1,203 @@
+"""Every error bulkscore raises, in one tree.
+
+    BulkError                   .code is stable and goes into dead letters and --json output
+    ├─ TransientError           try again later
+    │  ├─ StorageUnavailable    time-out, 5xx, throttling, connection reset
+    │  ├─ BrokerUnavailable     Redis does not answer, refuses or is full
+    │  ├─ ModelNotReady         the model's files could not be fetched completely
+    │  ├─ DeviceOutOfMemory     a batch did not fit the device
+    │  ├─ ChunkTimedOut         the chunk ran past its time limit
+    │  ├─ LeaseLost             another attempt owns the chunk now
+    │  └─ UnexpectedError       anything outside this tree, wrapped at the task boundary
+    ├─ PermanentError           bury at once, trying again cannot help
+    │  ├─ MessageInvalid        not a message we wrote, or of a version we do not know
+    │  ├─ ManifestMissing       the job's manifest or chunk table is gone or damaged
+    │  ├─ InputMissing          no such file, empty glob, bucket or column gone
+    │  ├─ InputChanged          size or ETag differ from the plan
+    │  ├─ InputCorrupt          not Parquet, damaged footer or page, encrypted
+    │  ├─ SchemaMismatch        column absent or of a wrong type, files that disagree
+    │  ├─ ModelIncompatible     unknown architecture, missing head, unsafe or changed files
+    │  ├─ AccessDenied          storage answers, but refuses these credentials
+    │  └─ Poison                the chunk ended its worker at every attempt
+    └─ UsageError               shown without a traceback, exit code 2
+       ├─ OutputTaken           the output already holds another job
+       ├─ JobUnknown            no such job in the ledger, no manifest under that URI
+       └─ ConfigurationError    a setting is missing or makes no sense, exit code 78
+
+The parent class is the retry decision, the class says why. `exit_code` is what a command that
+ends with the error returns: an input that is bad when a job is planned is bad usage there.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """What `bulkscore` returns to the shell."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    DEAD_CHUNKS = 3
+    ROW_ERRORS = 4
+    WAIT_TIMED_OUT = 5
+    UNAVAILABLE = 69
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+class RowError(StrEnum):
+    """Why a row has no score; the value of a result's `error` column."""
+
+    TEXT_NULL = "text_null"
+    TEXT_BLANK = "text_blank"
+    TEXT_INVALID_UTF8 = "text_invalid_utf8"
+    TOKENIZER_FAILED = "tokenizer_failed"
+    SCORE_NOT_FINITE = "score_not_finite"
+
+
+class BulkError(Exception):
+    """Base of every error we raise.
+
+    Args:
+        message: What happened, with which object, and what to do. Never the text of a row.
+    """
+
+    code = "bulk_error"
+    exit_code = ExitCode.UNEXPECTED
+
+
+class TransientError(BulkError):
+    """May succeed when tried again."""
+
+    code = "transient"
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class StorageUnavailable(TransientError):
+    """Storage timed out, throttled, reset the connection or answered 5xx."""
+
+    code = "storage_unavailable"
+
+
+class BrokerUnavailable(TransientError):
+    """Redis does not answer, refuses the login or is out of memory."""
+
+    code = "broker_unavailable"
+
+
+class ModelNotReady(TransientError):
+    """The model's files could not be fetched completely."""
+
+    code = "model_not_ready"
+
+
+class DeviceOutOfMemory(TransientError):
+    """A batch did not fit into the memory of the device."""
+
+    code = "device_out_of_memory"
+
+
+class ChunkTimedOut(TransientError):
+    """The chunk ran past its time limit."""
+
+    code = "chunk_timed_out"
+
+
+class LeaseLost(TransientError):
+    """Another attempt owns the chunk now."""
+
+    code = "lease_lost"
+
+
+class UnexpectedError(TransientError):
+    """An exception outside this tree, wrapped at the task boundary."""
+
+    code = "unexpected"
+
+
+class PermanentError(BulkError):
+    """Trying again cannot help."""
+
+    code = "permanent"
+    exit_code = ExitCode.USAGE
+
+
+class MessageInvalid(PermanentError):
+    """Not a message we wrote, or of a version we do not know."""
+
+    code = "message_invalid"
+
+
+class ManifestMissing(PermanentError):
+    """The job's manifest or chunk table is gone or damaged."""
+
+    code = "manifest_missing"
+
+
+class InputMissing(PermanentError):
+    """A file, folder, bucket or everything under a glob does not exist."""
+
+    code = "input_missing"
+
+
+class InputChanged(PermanentError):
+    """An input's size or ETag is not what it was when the job was planned."""
+
+    code = "input_changed"
+
+
+class InputCorrupt(PermanentError):
+    """Not Parquet, a damaged footer or page, or encrypted."""
+
+    code = "input_corrupt"
+
+
+class SchemaMismatch(PermanentError):
+    """A column is absent or of a wrong type, or files disagree."""
+
+    code = "schema_mismatch"
+
+
+class ModelIncompatible(PermanentError):
+    """Unknown architecture, missing head, unsafe or changed files."""
+
+    code = "model_incompatible"
+
+
+class AccessDenied(PermanentError):
+    """Storage answers, but refuses these credentials."""
+
+    code = "access_denied"
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class Poison(PermanentError):
+    """The chunk ended its worker at every attempt."""
+
+    code = "poison"
+
+
+class UsageError(BulkError):
+    """The command cannot be carried out as given."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class OutputTaken(UsageError):
+    """The output already holds another job."""
+
+    code = "output_taken"
+
+
+class JobUnknown(UsageError):
+    """No such job in the ledger, and no manifest under that URI."""
+
+    code = "job_unknown"
+
+
+class ConfigurationError(UsageError):
+    """A setting is missing or makes no sense."""
+
+    code = "configuration"
+    exit_code = ExitCode.CONFIGURATION

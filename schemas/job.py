@@ -1,0 +1,129 @@
+"""What a job is: its spec, its pinned model, its input files and the manifest that holds them."""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MANIFEST_VERSION = 1
+
+JobId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Priority = Literal["high", "normal", "low"]
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+ProblemType = Literal[
+    "single_label_classification", "multi_label_classification", "regression"
+]
+
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+# Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
+# encoder on a CPU, a second or two on a GPU.
+DEFAULT_CHUNK_ROWS = 2_000
+
+
+class Record(BaseModel):
+    """A frozen record that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ErrorBudget(Record):
+    """How many rows with an error a job may have: so many, or a share of all."""
+
+    rows: int | None = Field(default=None, ge=0)
+    percent: float | None = Field(default=None, ge=0, le=100)
+
+    def allows(self, errors: int, rows: int) -> bool:
+        """Say whether `errors` out of `rows` keep within the budget."""
+        if self.rows is not None and errors > self.rows:
+            return False
+        return self.percent is None or errors <= rows * self.percent / 100
+
+
+class JobSpec(Record):
+    """What the submitter asked for."""
+
+    inputs: tuple[str, ...] = Field(min_length=1)
+    output: str
+    model: str
+    text_column: str
+    id_columns: tuple[str, ...] = ()
+    chunk_rows: int = Field(default=DEFAULT_CHUNK_ROWS, ge=1)
+    max_length: int | None = Field(default=None, ge=8)
+    token_budget: int | None = Field(default=None, ge=1)
+    dtype: Dtype = "auto"
+    all_scores: bool = False
+    skip_bad_files: bool = False
+    max_row_errors: ErrorBudget | None = None
+    priority: Priority = "normal"
+
+
+class ModelFile(Record):
+    """One file of a model version."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class ModelPin(Record):
+    """A model version as it was when the job was submitted.
+
+    `digest` is the SHA-256 over the paths and SHA-256 sums of `files`: equal digests are equal
+    models, wherever they lie.
+    """
+
+    ref: str
+    name: str
+    version: str | None = None
+    uri: str
+    digest: str
+    files: tuple[ModelFile, ...]
+    model_type: str
+    problem_type: ProblemType
+    labels: tuple[str, ...]
+    max_length: int
+
+
+class InputFile(Record):
+    """One Parquet file of the corpus, as it was when the job was planned."""
+
+    uri: str
+    size: int
+    etag: str
+    rows: int
+    row_groups: int
+
+
+class SkippedFile(Record):
+    """A file left out because of `--skip-bad-files`."""
+
+    uri: str
+    code: str
+    reason: str
+
+
+class Manifest(Record):
+    """The immutable description of a job, created once, before anything is queued.
+
+    The chunk table lies beside it (`layout.chunk_table`), `chunk_table_sha256` ties the two.
+    """
+
+    version: Literal[1] = MANIFEST_VERSION
+    job_id: JobId
+    created_at: datetime
+    bulkscore_version: str
+    spec: JobSpec
+    model: ModelPin
+    files: tuple[InputFile, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    rows: int
+    chunks: int
+    text_bytes: int
+    chunk_table_sha256: str
+
+
+def spec_digest(spec: JobSpec, model_digest: str) -> str:
+    """Return what makes two jobs the same job: the spec with the model's digest for its name."""
+    body = spec.model_copy(update={"model": model_digest}).model_dump_json()
+    return hashlib.sha256(body.encode()).hexdigest()

@@ -1,0 +1,82 @@
+"""Where the objects of a job lie under its output URI. Pure functions, nothing else.
+
+    OUTPUT/part-000042.parquet                        result of chunk 42, created once
+    OUTPUT/_SUCCESS                                   written last
+    OUTPUT/_bulkscore/manifest.json                   what the job is
+    OUTPUT/_bulkscore/chunks.parquet                  the chunk table
+    OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, and how
+    OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
+    OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
+    OUTPUT/_bulkscore/summary.json                    the account
+"""
+
+import re
+
+_PART = re.compile(r"^part-(\d{6,})\.parquet$")
+_DEAD_LETTER = re.compile(r"^(\d{6,})-g(\d+)\.json$")
+
+
+def _under(output: str, *parts: str) -> str:
+    return "/".join((output.rstrip("/"), *parts))
+
+
+def result(output: str, chunk: int) -> str:
+    """URI of a chunk's result object."""
+    return _under(output, f"part-{chunk:06d}.parquet")
+
+
+def success_marker(output: str) -> str:
+    """URI of the marker that says the job is complete."""
+    return _under(output, "_SUCCESS")
+
+
+def manifest(output: str) -> str:
+    """URI of the manifest."""
+    return _under(output, "_bulkscore", "manifest.json")
+
+
+def chunk_table(output: str) -> str:
+    """URI of the chunk table."""
+    return _under(output, "_bulkscore", "chunks.parquet")
+
+
+def generation(output: str, number: int) -> str:
+    """URI of the record of reprocess number `number`."""
+    return _under(output, "_bulkscore", "generations", f"{number:04d}.json")
+
+
+def generations(output: str) -> str:
+    """URI of the folder of reprocess records."""
+    return _under(output, "_bulkscore", "generations")
+
+
+def dead_letters(output: str) -> str:
+    """URI of the folder of dead letters."""
+    return _under(output, "_bulkscore", "dead-letters")
+
+
+def dead_letter(output: str, chunk: int, generation: int) -> str:
+    """URI of the dead letter of a chunk in a generation."""
+    return _under(output, "_bulkscore", "dead-letters", f"{chunk:06d}-g{generation}.json")
+
+
+def cancelled(output: str) -> str:
+    """URI of the marker of a cancelled job."""
+    return _under(output, "_bulkscore", "cancelled.json")
+
+
+def summary(output: str) -> str:
+    """URI of the summary."""
+    return _under(output, "_bulkscore", "summary.json")
+
+
+def chunk_of_result(name: str) -> int | None:
+    """Return the chunk whose result has this file name, or None for another file."""
+    match = _PART.match(name)
+    return int(match[1]) if match else None
+
+
+def chunk_of_dead_letter(name: str) -> tuple[int, int] | None:
+    """Return chunk and generation of a dead letter's file name, or None for another file."""
+    match = _DEAD_LETTER.match(name)
+    return (int(match[1]), int(match[2])) if match else None

@@ -1,0 +1,38 @@
+"""The message that travels on the queue: ids and numbers, never text."""
+
+from typing import Literal
+
+from pydantic import ValidationError
+
+from schemas.errors import MessageInvalid
+from schemas.job import JobId, Priority, Record
+
+MESSAGE_VERSION = 1
+TASK_NAME = "bulkscore.score_chunk"
+
+
+class ChunkMessage(Record):
+    """Score this chunk of this job; `generation` rises by one at each reprocess."""
+
+    version: Literal[1] = MESSAGE_VERSION
+    job_id: JobId
+    chunk: int
+    generation: int
+
+
+def parse_message(body: object) -> ChunkMessage:
+    """Return the message in `body`.
+
+    Raises:
+        MessageInvalid: `body` is not a message, or one of a version this worker does not know.
+    """
+    try:
+        return ChunkMessage.model_validate(body)
+    except ValidationError as error:
+        problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
+        raise MessageInvalid(f"message not understood ({problems})") from None
+
+
+def queue_name(priority: Priority) -> str:
+    """Return the Redis list that carries messages of this priority."""
+    return f"bulkscore.{priority}"

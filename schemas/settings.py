@@ -1,0 +1,131 @@
+"""Settings, read once where a process starts and passed down as plain values.
+
+Every setting is an environment variable `BULKSCORE_<NAME>`; `BULKSCORE_<NAME>_FILE` names a file
+that holds the value instead (for mounted secrets). Small classes, one per concern.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import SettingsConfigDict
+
+from schemas.errors import ConfigurationError
+
+PREFIX = "BULKSCORE_"
+
+
+class _FileTwinSource(EnvSettingsSource):
+    """Reads `BULKSCORE_X_FILE` where `BULKSCORE_X` is not set."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the stripped content of the file that the twin variable names."""
+        variable = f"{self.env_prefix}{field_name}_file".upper()
+        path = os.environ.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise ConfigurationError(
+                f"{variable} names {path}, which cannot be read: {error.strerror}"
+            ) from error
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over secret files over defaults."""
+        return init_settings, env_settings, _FileTwinSource(settings_cls)
+
+
+SettingsT = TypeVar("SettingsT", bound=_Settings)
+
+
+class BrokerSettings(_Settings):
+    """Where Redis is and how long to wait for it."""
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    redis_socket_timeout_seconds: float = Field(default=10.0, gt=0)
+
+
+class StorageSettings(_Settings):
+    """How object storage is reached; credentials come from the usual AWS variables."""
+
+    s3_endpoint_url: str | None = None
+    s3_connect_timeout_seconds: float = Field(default=3.0, gt=0)
+    s3_read_timeout_seconds: float = Field(default=20.0, gt=0)
+    # s3fs multiplies: requests = retries² + 1 for one call that always fails.
+    s3_retries: int = Field(default=2, ge=1, le=5)
+
+
+class ScheduleSettings(_Settings):
+    """How chunks are fed to the queue and how long an attempt may keep one."""
+
+    # Messages of one job on the queue at most: enough to keep a large fleet busy between two
+    # passes of the reconciler, and all that a lost Redis can forget.
+    window_chunks: int = Field(default=256, ge=1)
+    reconcile_seconds: float = Field(default=2.0, gt=0)
+    lease_seconds: float = Field(default=45.0, gt=0)
+    # An enqueued chunk that nobody began within this time, while messages are missing from the
+    # queue, is enqueued again.
+    enqueue_grace_seconds: float = Field(default=90.0, gt=0)
+    max_attempts: int = Field(default=4, ge=1)
+    retry_base_seconds: float = Field(default=2.0, gt=0)
+    retry_cap_seconds: float = Field(default=300.0, gt=0)
+
+
+class WorkerSettings(_Settings):
+    """What one worker process is given."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    # Wall time after which a chunk is ended between two batches; the hard limit that kills the
+    # child lies a minute above it.
+    chunk_time_limit_seconds: int = Field(default=3600, ge=1)
+    torch_threads: int = Field(default=0, ge=0)  # 0: one per core that the process may use
+    model_cache_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / f"bulkscore-models-{os.getuid()}"
+    )
+    models_in_memory: int = Field(default=2, ge=1)
+    log_format: str = Field(default="auto", pattern=r"^(auto|json|human)$")
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+
+def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
+    """Read settings from the environment; `overrides` that are None are left out.
+
+    Raises:
+        ConfigurationError: A variable has a value that makes no sense.
+    """
+    try:
+        return settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"settings not understood: {problems}") from None
+
+
+def redact(url: str) -> str:
+    """Return `url` without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
