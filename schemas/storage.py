@@ -78,7 +78,7 @@ class Storage:
             return False
         return True
 
-    def list(self, uri: str, *, recursive: bool = False) -> Iterator[ObjectStat]:
+    def list_objects(self, uri: str, *, recursive: bool = False) -> Iterator[ObjectStat]:
         """Yield the objects in the folder `uri` by name, none when there is no such folder."""
         with translated(uri):
             if is_s3(uri):
