@@ -1,0 +1,302 @@
+-- The live account of every chunk. One call is one move; each keeps the counters in step.
+--
+-- Keys, all under "bulkscore:"
+--   jobs             zset    job id -> time it was opened (s)
+--   active           set     ids of jobs that still need a reconciler
+--   job:<id>         hash    output, priority, state, chunks, rows, generation, opened, closed,
+--                            cursor (chunks below it were handed to the queue once),
+--                            queued running retrying succeeded dead cancelled (the histogram),
+--                            rows_scored rows_error rows_dead tokens truncated_rows seconds
+--   states:<id>      string  one letter a chunk: q r t s d c ('t' is retrying)
+--   enqueued:<id>    zset    chunk -> time (ms) its message was put on the queue
+--   due:<id>         zset    chunk -> time (ms) from which it may be queued again
+--   leases:<id>      zset    chunk -> time (ms) the lease ends
+--   owners:<id>      hash    chunk -> "<token> <worker>" of the lease's holder
+--   attempts:<id>    hash    chunk -> attempts begun in this generation; gone once it succeeds
+--   history:<id>     hash    chunk -> JSON list of failed attempts; gone once it succeeds
+--   codes:<id>       hash    "row:<code>" | "chunk:<code>" -> count
+--
+-- A chunk that is queued or retrying is at or above the cursor, or in `enqueued`, or in `due`.
+-- Keys of a closed job live on for KEEP_SECONDS. All times are the server's own.
+--
+-- KEYS[1] = "bulkscore:", ARGV[1] = move, ARGV[2] = job id, ARGV[3…] = arguments of the move.
+
+local KEEP_SECONDS = 30 * 24 * 3600
+local SCAN = 4096 -- letters looked at in one step
+
+local prefix, move_name, job = KEYS[1], ARGV[1], ARGV[2]
+local function key(kind) return prefix .. kind .. ':' .. job end
+local JOB, STATES, ENQUEUED, DUE = key('job'), key('states'), key('enqueued'), key('due')
+local LEASES, OWNERS, ATTEMPTS = key('leases'), key('owners'), key('attempts')
+local HISTORY, CODES = key('history'), key('codes')
+local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, CODES}
+
+local NAMES = {q = 'queued', r = 'running', t = 'retrying', s = 'succeeded', d = 'dead', c = 'cancelled'}
+local LEGAL = {q = 'rsdc', r = 'qtsdc', t = 'rsdc', s = '', d = 'qs', c = 'qs'}
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function field(name) return redis.call('HGET', JOB, name) end
+local function state_of(chunk) return redis.call('GETRANGE', STATES, chunk, chunk) end
+
+local function shift(chunk, to)
+  local from = state_of(chunk)
+  if from == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
+  if not string.find(LEGAL[from], to, 1, true) then
+    return redis.error_reply('ILLEGAL ' .. NAMES[from] .. ' -> ' .. NAMES[to])
+  end
+  redis.call('SETRANGE', STATES, chunk, to)
+  redis.call('HINCRBY', JOB, NAMES[from], -1)
+  redis.call('HINCRBY', JOB, NAMES[to], 1)
+  return false
+end
+
+local function free(chunk)
+  redis.call('ZREM', LEASES, chunk)
+  redis.call('HDEL', OWNERS, chunk)
+end
+
+local function unqueue(chunk)
+  redis.call('ZREM', ENQUEUED, chunk)
+  redis.call('ZREM', DUE, chunk)
+end
+
+local function forget(chunk)
+  free(chunk)
+  unqueue(chunk)
+  redis.call('HDEL', ATTEMPTS, chunk)
+  redis.call('HDEL', HISTORY, chunk)
+end
+
+local function owner(chunk)
+  local found = redis.call('HGET', OWNERS, chunk)
+  if not found then return '', '' end
+  local token, worker = string.match(found, '^(%S+) (.*)$')
+  return token, worker
+end
+
+local function is_cancelled() return field('state') == 'cancelled' end
+
+-- Give a running chunk back: to the queue, or to the heap of a cancelled job.
+local function put_back(chunk)
+  free(chunk)
+  local problem = shift(chunk, is_cancelled() and 'c' or 'q')
+  if problem then return problem end
+  if not is_cancelled() then redis.call('ZADD', DUE, now, chunk) end
+  return false
+end
+
+local moves = {}
+
+-- open: output, priority, chunks, rows, generation, states ('' = all queued), counters as JSON
+function moves.open(output, priority, chunks, rows, generation, states, counters)
+  if redis.call('EXISTS', JOB) == 1 then return 0 end
+  chunks = tonumber(chunks)
+  if states == '' then states = string.rep('q', chunks) end
+  redis.call('SET', STATES, states)
+  redis.call('HSET', JOB, 'output', output, 'priority', priority, 'state', 'running', 'chunks', chunks,
+    'rows', rows, 'generation', generation, 'opened', clock[1], 'cursor', 0)
+  for letter, name in pairs(NAMES) do
+    local _, count = string.gsub(states, letter, letter)
+    redis.call('HSET', JOB, name, count)
+  end
+  for name, value in pairs(cjson.decode(counters)) do
+    if string.find(name, ':', 1, true) then redis.call('HSET', CODES, name, value)
+    else redis.call('HSET', JOB, name, value) end
+  end
+  redis.call('ZADD', prefix .. 'jobs', clock[1], job)
+  redis.call('SADD', prefix .. 'active', job)
+  return 1
+end
+
+-- claim: window, grace (ms), missing -> chunks whose messages are to be sent now
+function moves.claim(window, grace, missing)
+  window, grace, missing = tonumber(window), tonumber(grace), tonumber(missing)
+  if field('state') ~= 'running' then return {} end
+  local claimed = {}
+  local function claim(chunk)
+    claimed[#claimed + 1] = tonumber(chunk)
+    redis.call('ZADD', ENQUEUED, now, chunk)
+  end
+
+  if missing > 0 then
+    local stale = redis.call('ZRANGEBYSCORE', ENQUEUED, '-inf', now - grace, 'LIMIT', 0, missing)
+    for _, chunk in ipairs(stale) do claim(chunk) end
+  end
+
+  local room = window - redis.call('ZCARD', ENQUEUED)
+  if room <= 0 then return claimed end
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, room)
+  for _, chunk in ipairs(due) do
+    redis.call('ZREM', DUE, chunk)
+    claim(chunk)
+  end
+  room = room - #due
+
+  -- Chunks that back off are held in `due`: past ten windows of them nothing fresh is added, so
+  -- that an outage costs a bounded amount of memory.
+  if redis.call('ZCARD', DUE) > 10 * window then return claimed end
+  local cursor, chunks = tonumber(field('cursor')), tonumber(field('chunks'))
+  while room > 0 and cursor < chunks do
+    local slice = redis.call('GETRANGE', STATES, cursor, cursor + SCAN - 1)
+    local at = string.find(slice, 'q', 1, true)
+    if not at then
+      cursor = cursor + #slice
+    else
+      local chunk = cursor + at - 1
+      cursor = chunk + 1
+      if not redis.call('ZSCORE', ENQUEUED, chunk) and not redis.call('ZSCORE', DUE, chunk) then
+        claim(chunk)
+        room = room - 1
+      end
+    end
+  end
+  redis.call('HSET', JOB, 'cursor', cursor)
+  return claimed
+end
+
+-- begin: chunk, token, worker, lease (ms), max attempts -> {outcome, attempt, generation}
+function moves.begin(chunk, token, worker, lease, max_attempts)
+  local generation = tonumber(field('generation'))
+  local state = state_of(chunk)
+  if state == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
+  if state == 's' or state == 'd' or state == 'c' then return {NAMES[state], 0, generation} end
+  if is_cancelled() then return {'cancelled', 0, generation} end
+  local holder, holder_worker = owner(chunk)
+  if holder == token then
+    return {'begun', tonumber(redis.call('HGET', ATTEMPTS, chunk)), generation}
+  end
+  local ends = redis.call('ZSCORE', LEASES, chunk)
+  -- A worker runs one chunk at a time: a lease of its own is that of a child that died.
+  if ends and tonumber(ends) > now and holder_worker ~= worker then return {'busy', 0, generation} end
+  if state ~= 'r' then
+    local problem = shift(chunk, 'r')
+    if problem then return problem end
+  end
+  unqueue(chunk)
+  redis.call('ZADD', LEASES, now + lease, chunk)
+  redis.call('HSET', OWNERS, chunk, token .. ' ' .. worker)
+  local attempt = redis.call('HINCRBY', ATTEMPTS, chunk, 1)
+  if attempt > tonumber(max_attempts) then return {'poison', attempt, generation} end
+  return {'begun', attempt, generation}
+end
+
+-- heartbeat: chunk, token, lease (ms) -> 'held' | 'lost' | 'cancelled'
+function moves.heartbeat(chunk, token, lease)
+  if owner(chunk) ~= token then return 'lost' end
+  if is_cancelled() then return 'cancelled' end
+  redis.call('ZADD', LEASES, 'XX', now + lease, chunk)
+  return 'held'
+end
+
+-- finish: chunk, account as JSON -> 1 when this call counted it, 0 when it was counted before.
+-- Needs no lease: it states that the result object exists, and carries that object's account.
+function moves.finish(chunk, account)
+  if state_of(chunk) == 's' then return 0 end
+  local was_dead = state_of(chunk) == 'd'
+  local problem = shift(chunk, 's')
+  if problem then return problem end
+  forget(chunk)
+  local counts = cjson.decode(account)
+  for name, value in pairs(counts.numbers) do redis.call('HINCRBYFLOAT', JOB, name, value) end
+  for code, count in pairs(counts.errors) do redis.call('HINCRBY', CODES, 'row:' .. code, count) end
+  if was_dead then redis.call('HINCRBY', JOB, 'rows_dead', -counts.rows) end
+  return 1
+end
+
+-- retry: chunk, token, delay (ms), attempt record as JSON -> 1, or 0 when the lease is lost
+function moves.retry(chunk, token, delay, record)
+  if owner(chunk) ~= token then return 0 end
+  local problem = shift(chunk, 't')
+  if problem then return problem end
+  free(chunk)
+  local history = redis.call('HGET', HISTORY, chunk)
+  redis.call('HSET', HISTORY, chunk, history and (string.sub(history, 1, -2) .. ',' .. record .. ']')
+    or ('[' .. record .. ']'))
+  redis.call('ZADD', DUE, now + delay, chunk)
+  return 1
+end
+
+-- bury: chunk, token ('' = the dead letter was found in storage), code, rows -> 1 | 0 as above
+function moves.bury(chunk, token, code, rows)
+  if state_of(chunk) == 'd' then return 0 end
+  if token ~= '' and owner(chunk) ~= token then return 0 end
+  local problem = shift(chunk, 'd')
+  if problem then return problem end
+  forget(chunk)
+  redis.call('HINCRBY', CODES, 'chunk:' .. code, 1)
+  redis.call('HINCRBY', JOB, 'rows_dead', rows)
+  return 1
+end
+
+-- hand_back: chunk, token -> 1 | 0; the attempt is not charged
+function moves.hand_back(chunk, token)
+  if owner(chunk) ~= token then return 0 end
+  local problem = put_back(chunk)
+  if problem then return problem end
+  redis.call('HINCRBY', ATTEMPTS, chunk, -1)
+  return 1
+end
+
+-- sweep -> chunks whose lease has run out and that are free again; their attempt stays charged
+function moves.sweep()
+  local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now)
+  for _, chunk in ipairs(expired) do
+    local problem = put_back(chunk)
+    if problem then return problem end
+  end
+  return expired
+end
+
+-- reopen: generation, chunks as JSON -> how many dead or cancelled chunks are queued again
+function moves.reopen(generation, chunks)
+  local count, lowest = 0, tonumber(field('cursor'))
+  for _, chunk in ipairs(cjson.decode(chunks)) do
+    local state = state_of(chunk)
+    if state == 'd' or state == 'c' then
+      local problem = shift(chunk, 'q')
+      if problem then return problem end
+      forget(chunk)
+      lowest = math.min(lowest, chunk)
+      count = count + 1
+    end
+  end
+  redis.call('HSET', JOB, 'cursor', lowest, 'state', 'running')
+  if tonumber(generation) > tonumber(field('generation')) then
+    redis.call('HSET', JOB, 'generation', generation)
+  end
+  redis.call('HDEL', JOB, 'closed')
+  for _, name in ipairs(JOB_KEYS) do redis.call('PERSIST', name) end
+  redis.call('SADD', prefix .. 'active', job)
+  return count
+end
+
+-- cancel -> how many chunks will not be scored; those that run end by themselves
+function moves.cancel()
+  local states, waiting = redis.call('GET', STATES), 0
+  for _, letter in ipairs({'q', 't'}) do
+    local changed, count = string.gsub(states, letter, 'c')
+    states, waiting = changed, waiting + count
+    redis.call('HSET', JOB, NAMES[letter], 0)
+  end
+  redis.call('SET', STATES, states)
+  redis.call('HINCRBY', JOB, 'cancelled', waiting)
+  redis.call('HSET', JOB, 'state', 'cancelled')
+  redis.call('DEL', ENQUEUED, DUE)
+  return waiting
+end
+
+-- close: state -> the job has ended and its summary is written
+function moves.close(state)
+  redis.call('HSET', JOB, 'state', state, 'closed', clock[1])
+  redis.call('SREM', prefix .. 'active', job)
+  for _, name in ipairs(JOB_KEYS) do redis.call('EXPIRE', name, KEEP_SECONDS) end
+  redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', clock[1] - KEEP_SECONDS)
+  return 1
+end
+
+if move_name ~= 'open' and redis.call('EXISTS', JOB) == 0 then
+  return redis.error_reply('NOJOB ' .. job)
+end
+return moves[move_name](unpack(ARGV, 3))
