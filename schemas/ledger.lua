@@ -6,7 +6,7 @@
 --   job:<id>         hash    output, priority, state, chunks, rows, generation, opened, closed,
 --                            cursor (chunks below it were handed to the queue once),
 --                            queued running retrying succeeded dead cancelled (the histogram),
---                            rows_scored rows_error rows_dead tokens truncated_rows seconds
+--                            rows_scored rows_error rows_dead tokens truncated_rows scoring_seconds
 --   states:<id>      string  one letter a chunk: q r t s d c ('t' is retrying)
 --   enqueued:<id>    zset    chunk -> time (ms) its message was put on the queue
 --   due:<id>         zset    chunk -> time (ms) from which it may be queued again

@@ -1,0 +1,342 @@
+"""The live record of every chunk in Redis: a thin face over `ledger.lua`.
+
+Redis may be lost at any time; what is said here can be rebuilt from the object store
+(`schemas.account`). Every call bears repetition, because a client repeats a command whose reply
+it did not get.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal, cast
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from schemas.dead_letter import AttemptRecord
+from schemas.errors import BrokerUnavailable, JobUnknown
+from schemas.job import Priority
+from schemas.message import queue_name
+from schemas.results import ResultAccount
+from schemas.settings import BrokerSettings, redact
+from schemas.states import ChunkState, JobState
+
+PREFIX = "bulkscore:"
+# A command is sent again this often when the connection breaks.
+COMMAND_RETRIES = 2
+
+BeginOutcome = Literal["begun", "busy", "poison", "succeeded", "dead", "cancelled"]
+LeaseState = Literal["held", "lost", "cancelled"]
+
+_LETTERS = {state.letter: state for state in ChunkState}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """The ledger's answer to an attempt that wants to begin."""
+
+    outcome: BeginOutcome
+    attempt: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock."""
+
+    job_id: str
+    output: str
+    priority: Priority
+    state: JobState
+    generation: int
+    chunks: Mapping[ChunkState, int]
+    chunk_count: int
+    rows: int
+    rows_scored: int
+    rows_error: int
+    rows_dead: int
+    tokens: int
+    truncated_rows: int
+    scoring_seconds: float
+    row_errors: Mapping[str, int]
+    dead_by_code: Mapping[str, int]
+    opened: float
+    closed: float | None
+    now: float
+
+    @property
+    def pending(self) -> int:
+        """Chunks that are queued, running or retrying."""
+        waiting = (ChunkState.QUEUED, ChunkState.RUNNING, ChunkState.RETRYING)
+        return sum(self.chunks[state] for state in waiting)
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that need no more work."""
+        return self.rows_scored + self.rows_error + self.rows_dead
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is closed: its summary is written."""
+        return self.closed is not None
+
+
+def connect(settings: BrokerSettings) -> "redis.Redis[str]":
+    """Return a Redis client with explicit time-outs; nothing is sent yet."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_connect_timeout=settings.redis_connect_timeout_seconds,
+        socket_timeout=settings.redis_socket_timeout_seconds,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), COMMAND_RETRIES),
+    )
+
+
+@contextlib.contextmanager
+def broker_errors(url: str) -> Iterator[None]:
+    """Turn redis-py's errors into BrokerUnavailable that names the server, without password."""
+    try:
+        yield
+    except redis.exceptions.AuthenticationError as error:
+        raise BrokerUnavailable(f"Redis at {redact(url)} refuses the login: {error}") from error
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+        raise BrokerUnavailable(f"Redis at {redact(url)} does not answer: {error}") from error
+    except redis.exceptions.ResponseError as error:
+        raise BrokerUnavailable(f"Redis at {redact(url)} refused a command: {error}") from error
+
+
+class Ledger:
+    """Moves chunks and jobs through their states, and says where they are."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._url = settings.redis_url
+        self._redis = connect(settings)
+        source = files("schemas").joinpath("ledger.lua").read_text(encoding="utf-8")
+        self._script = self._redis.register_script(source)
+
+    def ping(self) -> None:
+        """Raise BrokerUnavailable when Redis cannot be used."""
+        with broker_errors(self._url):
+            self._redis.ping()
+
+    def open(
+        self,
+        job_id: str,
+        *,
+        output: str,
+        priority: Priority,
+        chunks: int,
+        rows: int,
+        generation: int = 0,
+        states: Sequence[ChunkState] | None = None,
+        counters: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Enter a job; `states` and `counters` restore one that storage knows more about.
+
+        Returns:
+            True when this call entered it, False when it was there.
+        """
+        letters = "".join(state.letter for state in states or ())
+        body = json.dumps(dict(counters or {}))
+        opened = self._move(
+            "open", job_id, output, priority, chunks, rows, generation, letters, body
+        )
+        return bool(opened)
+
+    def claim(self, job_id: str, *, window: int, grace_ms: int, missing: int) -> list[int]:
+        """Return the chunks to put on the queue now, marked as enqueued.
+
+        Args:
+            job_id: The job.
+            window: Most chunks that may be on the queue at once.
+            grace_ms: Age from which an enqueued chunk counts as lost while messages are missing.
+            missing: Messages that should be on the queue and are not.
+        """
+        return [int(c) for c in self._move("claim", job_id, window, grace_ms, missing)]
+
+    def begin(
+        self, job_id: str, chunk: int, *, token: str, worker: str, lease_ms: int, max_attempts: int
+    ) -> Begin:
+        """Count an attempt and take the lease, before any work is done."""
+        outcome, attempt, generation = self._move(
+            "begin", job_id, chunk, token, worker, lease_ms, max_attempts
+        )
+        return Begin(outcome=outcome, attempt=int(attempt), generation=int(generation))
+
+    def heartbeat(self, job_id: str, chunk: int, *, token: str, lease_ms: int) -> LeaseState:
+        """Renew the lease, or learn that it is lost or the job cancelled."""
+        return cast("LeaseState", self._move("heartbeat", job_id, chunk, token, lease_ms))
+
+    def finish(self, job_id: str, chunk: int, account: ResultAccount) -> bool:
+        """Count the chunk whose result object exists; False when it was counted before."""
+        numbers = {
+            "rows_scored": account.rows_scored,
+            "rows_error": account.rows - account.rows_scored,
+            "tokens": account.tokens,
+            "truncated_rows": account.truncated_rows,
+            "scoring_seconds": account.seconds,
+        }
+        body = {"numbers": numbers, "errors": account.errors, "rows": account.rows}
+        return bool(self._move("finish", job_id, chunk, json.dumps(body)))
+
+    def retry(
+        self, job_id: str, chunk: int, *, token: str, delay_ms: int, record: AttemptRecord
+    ) -> bool:
+        """Set the chunk aside until `delay_ms` have passed; False when the lease is lost."""
+        return bool(
+            self._move("retry", job_id, chunk, token, delay_ms, record.model_dump_json())
+        )
+
+    def bury(self, job_id: str, chunk: int, *, token: str, code: str, rows: int) -> bool:
+        """Count the chunk as dead; its dead letter is on the object store already.
+
+        An empty `token` stands for a dead letter that was found there.
+        """
+        return bool(self._move("bury", job_id, chunk, token, code, rows))
+
+    def hand_back(self, job_id: str, chunk: int, *, token: str) -> bool:
+        """Give the chunk up unfinished, without charging the attempt."""
+        return bool(self._move("hand_back", job_id, chunk, token))
+
+    def sweep(self, job_id: str) -> list[int]:
+        """Free the chunks whose lease has run out, and return them."""
+        return [int(c) for c in self._move("sweep", job_id)]
+
+    def reopen(self, job_id: str, chunks: Sequence[int], *, generation: int) -> int:
+        """Queue dead or cancelled chunks again; return how many there were."""
+        return int(self._move("reopen", job_id, generation, json.dumps(list(chunks))))
+
+    def cancel(self, job_id: str) -> int:
+        """Stop a job; return how many chunks will not be scored."""
+        return int(self._move("cancel", job_id))
+
+    def close(self, job_id: str, state: JobState) -> None:
+        """Enter that the job has ended and its summary is written."""
+        self._move("close", job_id, state.value)
+
+    def history(self, job_id: str, chunk: int) -> tuple[AttemptRecord, ...]:
+        """Return the failed attempts of a chunk, oldest first."""
+        with broker_errors(self._url):
+            body = self._redis.hget(f"{PREFIX}history:{job_id}", str(chunk))
+        return tuple(AttemptRecord.model_validate(r) for r in json.loads(body or "[]"))
+
+    def state_of(self, job_id: str, chunk: int) -> ChunkState:
+        """Return the state of one chunk."""
+        with broker_errors(self._url):
+            letter = self._redis.getrange(f"{PREFIX}states:{job_id}", chunk, chunk)
+        if not letter:
+            raise JobUnknown(f"job {job_id} has no chunk {chunk} in the ledger")
+        return _LETTERS[letter]
+
+    def states(self, job_id: str) -> list[ChunkState]:
+        """Return the state of every chunk in order."""
+        with broker_errors(self._url):
+            letters = self._redis.get(f"{PREFIX}states:{job_id}") or ""
+        return [_LETTERS[letter] for letter in letters]
+
+    def jobs(self) -> list[str]:
+        """Return the ids of all jobs the ledger knows, oldest first."""
+        with broker_errors(self._url):
+            return list(self._redis.zrange(f"{PREFIX}jobs", 0, -1))
+
+    def active(self) -> list[str]:
+        """Return the ids of the jobs that a reconciler has to look after."""
+        with broker_errors(self._url):
+            return sorted(self._redis.smembers(f"{PREFIX}active"))
+
+    def status(self, job_id: str) -> JobStatus:
+        """Return where a job is.
+
+        Raises:
+            JobUnknown: The ledger does not know the job.
+        """
+        with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(f"{PREFIX}job:{job_id}")
+            pipe.hgetall(f"{PREFIX}codes:{job_id}")
+            pipe.time()
+            job, codes, (seconds, micros) = pipe.execute()
+        if not job:
+            raise _unknown(job_id)
+        return _status(job_id, job, codes, now=int(seconds) + int(micros) / 1e6)
+
+    def enqueued(self, job_id: str) -> int:
+        """Return how many chunks should have a message on the queue."""
+        with broker_errors(self._url):
+            return int(self._redis.zcard(f"{PREFIX}enqueued:{job_id}"))
+
+    def queue_length(self, priority: Priority) -> int:
+        """Return the number of messages on a queue."""
+        with broker_errors(self._url):
+            return int(self._redis.llen(queue_name(priority)))
+
+    def elect(self, name: str, token: str, *, lease_ms: int) -> bool:
+        """Take or renew the lease on a role that one process at a time should play."""
+        key = f"{PREFIX}elected:{name}"
+        with broker_errors(self._url):
+            if self._redis.set(key, token, nx=True, px=lease_ms):
+                return True
+            if self._redis.get(key) != token:
+                return False
+            return bool(self._redis.pexpire(key, lease_ms))
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job from the ledger; its objects stay."""
+        kinds = "job states enqueued due leases owners attempts history codes".split()
+        with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(*(f"{PREFIX}{kind}:{job_id}" for kind in kinds))
+            pipe.zrem(f"{PREFIX}jobs", job_id)
+            pipe.srem(f"{PREFIX}active", job_id)
+            pipe.execute()
+
+    def _move(self, move: str, job_id: str, *arguments: Any) -> Any:
+        with broker_errors(self._url):
+            try:
+                return self._script(keys=[PREFIX], args=[move, job_id, *arguments])
+            except redis.exceptions.ResponseError as error:
+                if "NOJOB" in str(error):
+                    raise _unknown(job_id) from None
+                if "ILLEGAL" in str(error) or "NOCHUNK" in str(error):
+                    raise AssertionError(f"bug: {move} of job {job_id}: {error}") from error
+                raise
+
+
+def _unknown(job_id: str) -> JobUnknown:
+    return JobUnknown(
+        f"the ledger knows no job {job_id}; `bulkscore jobs` lists those it knows, "
+        "`bulkscore resume OUTPUT` enters one again from its output"
+    )
+
+
+def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: float) -> JobStatus:
+    def number(name: str) -> int:
+        return int(float(job.get(name, 0)))
+
+    def counts(kind: str) -> dict[str, int]:
+        prefix = f"{kind}:"
+        found = {k.removeprefix(prefix): int(v) for k, v in codes.items() if k.startswith(prefix)}
+        return {code: count for code, count in sorted(found.items()) if count}
+
+    return JobStatus(
+        job_id=job_id,
+        output=job["output"],
+        priority=cast("Priority", job["priority"]),
+        state=JobState(job["state"]),
+        generation=number("generation"),
+        chunks={state: number(state.value) for state in ChunkState},
+        chunk_count=number("chunks"),
+        rows=number("rows"),
+        rows_scored=number("rows_scored"),
+        rows_error=number("rows_error"),
+        rows_dead=number("rows_dead"),
+        tokens=number("tokens"),
+        truncated_rows=number("truncated_rows"),
+        scoring_seconds=float(job.get("scoring_seconds", 0)),
+        row_errors=counts("row"),
+        dead_by_code=counts("chunk"),
+        opened=float(job["opened"]),
+        closed=float(job["closed"]) if "closed" in job else None,
+        now=now,
+    )

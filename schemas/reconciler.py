@@ -1,0 +1,141 @@
+"""Keeps what is pending on the queue, a window at a time, and ends jobs that have nothing left.
+
+Level-triggered: a pass looks at what is so and mends it. Running it twice, late, or in several
+processes at once does no harm; the election only saves work.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from schemas.errors import BulkError, JobUnknown
+from schemas.finalize import finalize
+from schemas.job import Priority
+from schemas.ledger import JobStatus, Ledger
+from schemas.manifest import read_manifest
+from schemas.message import ChunkMessage
+from schemas.settings import ScheduleSettings
+from schemas.states import ChunkState, JobState
+from schemas.storage import Storage
+from schemas.survey import survey
+
+logger = logging.getLogger(__name__)
+
+Publish = Callable[[Sequence[ChunkMessage], Priority], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What one pass did to one job."""
+
+    job_id: str
+    enqueued: int
+    expired: int
+    ended: JobState | None = None
+
+
+class Reconciler:
+    """Looks after the jobs in the ledger; `publish` puts messages on the queue."""
+
+    def __init__(
+        self, ledger: Ledger, storage: Storage, publish: Publish, settings: ScheduleSettings
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._publish = publish
+        self._settings = settings
+        self._token = uuid.uuid4().hex
+
+    def run_forever(self, stop: threading.Event) -> None:
+        """Make a pass every few seconds while elected, until `stop` is set."""
+        while not stop.wait(self._settings.reconcile_seconds):
+            try:
+                if self.elected():
+                    self.run_once()
+            except BulkError as error:
+                logger.warning("reconcile: %s", error, extra={"action": "reconcile_failed"})
+
+    def elected(self) -> bool:
+        """Take or renew the lease that says which process reconciles."""
+        lease_ms = int(self._settings.reconcile_seconds * 5_000)
+        return self._ledger.elect("reconciler", self._token, lease_ms=lease_ms)
+
+    def run_once(self, only: str | None = None) -> list[Pass]:
+        """Make one pass over all active jobs, or over one; one job's trouble stops no other."""
+        passes = []
+        for status in self._active(only):
+            try:
+                passes.append(self._reconcile(status))
+            except BulkError as error:
+                logger.warning(
+                    "job %s: %s",
+                    status.job_id,
+                    error,
+                    extra={"action": "reconcile_failed", "job_id": status.job_id},
+                )
+        return passes
+
+    def _active(self, only: str | None) -> list[JobStatus]:
+        found = []
+        for job_id in self._ledger.active():
+            if only is None or job_id == only:
+                try:
+                    found.append(self._ledger.status(job_id))
+                except JobUnknown:
+                    logger.info("job %s is gone from the ledger", job_id)
+        return found
+
+    def _reconcile(self, status: JobStatus) -> Pass:
+        expired = self._ledger.sweep(status.job_id)
+        claimed = self._ledger.claim(
+            status.job_id,
+            window=self._settings.window_chunks,
+            grace_ms=int(self._settings.enqueue_grace_seconds * 1000),
+            missing=self._missing(status.priority),
+        )
+        if claimed:
+            messages = [
+                ChunkMessage(job_id=status.job_id, chunk=c, generation=status.generation)
+                for c in claimed
+            ]
+            self._publish(messages, status.priority)
+        ended = self._end(status.job_id)
+        return Pass(
+            job_id=status.job_id, enqueued=len(claimed), expired=len(expired), ended=ended
+        )
+
+    def _missing(self, priority: Priority) -> int:
+        """Return how many messages should be on the queue of this priority and are not."""
+        expected = sum(
+            self._ledger.enqueued(status.job_id)
+            for status in self._active(None)
+            if status.priority == priority
+        )
+        return max(0, expected - self._ledger.queue_length(priority))
+
+    def _end(self, job_id: str) -> JobState | None:
+        status = self._ledger.status(job_id)
+        if status.pending:
+            return None
+        manifest = read_manifest(self._storage, status.output)
+        found = survey(self._storage, manifest)
+        if found.missing and status.chunks[ChunkState.CANCELLED] == 0:
+            # The ledger says done and the object is not there: the object is what counts.
+            raise BulkError(
+                f"{len(found.missing)} chunks of job {job_id} are done in the ledger and have no "
+                f"result under {status.output}; run `bulkscore resume {status.output}`"
+            )
+        summary = finalize(self._storage, manifest, found)
+        self._ledger.close(job_id, summary.state)
+        logger.info(
+            "job %s %s: %d rows scored, %d with an error, %d in dead chunks",
+            job_id,
+            summary.state,
+            summary.rows_scored,
+            summary.rows_error,
+            summary.rows_dead,
+            extra={"action": "job_ended", "job_id": job_id},
+        )
+        return summary.state

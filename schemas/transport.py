@@ -1,0 +1,82 @@
+"""How messages travel: the Celery settings both sides must agree on, as plain values.
+
+The reasons stand beside the values; what they were measured against is in
+`docs/decisions/0003-celery-on-redis.md`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.job import PRIORITIES, Priority
+from schemas.message import MESSAGE_VERSION, TASK_NAME, ChunkMessage, queue_name
+
+# Time after which the broker hands a message out again when its worker vanished; a live worker
+# keeps extending it, so this is the recovery time and no bound on the length of a chunk.
+VISIBILITY_TIMEOUT_SECONDS = 60
+EXTEND_EVERY_SECONDS = 10
+
+
+def celery_settings(redis_url: str) -> dict[str, Any]:
+    """Return the settings of every Celery app of ours, on the worker and the producer alike."""
+    return {
+        "broker_url": redis_url,
+        # A result backend can wedge a worker; results are objects, states are in the ledger.
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "event_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": queue_name("normal"),
+        "task_create_missing_queues": True,
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+        # Both hand the message of a lost or timed-out child out again; only the ledger's count of
+        # begun attempts ends that.
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_timeout": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            # Sweep period is the product: 2 s instead of kombu's 100 s.
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "queue_order_strategy": "priority",
+        },
+    }
+
+
+def queues(priorities: Sequence[Priority] = PRIORITIES) -> str:
+    """Return the `-Q` argument that drains the queues in this order."""
+    return ",".join(queue_name(priority) for priority in priorities)
+
+
+def publication(message: ChunkMessage, priority: Priority, *, nonce: str) -> dict[str, Any]:
+    """Return the arguments of `send_task` for one message.
+
+    `argsrepr` and `kwargsrepr` are what Flower shows: ids and numbers.
+    """
+    return {
+        "name": TASK_NAME,
+        "kwargs": {"message": message.model_dump(mode="json")},
+        "queue": queue_name(priority),
+        "task_id": f"{message.job_id}.{message.chunk}.g{message.generation}.{nonce}",
+        "argsrepr": "()",
+        "kwargsrepr": (
+            f"job={message.job_id} chunk={message.chunk} generation={message.generation}"
+        ),
+        "headers": {"message_version": MESSAGE_VERSION},
+        "ignore_result": True,
+        "retry": False,
+    }
