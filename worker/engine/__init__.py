@@ -1,0 +1,52 @@
+"""The seam between a chunk and a model: ragged token ids in, logits out, in the same order.
+
+This module loads no torch; `worker.engine.padded` does.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Called after each batch with the number of tokens scored by this call of `forward` so far;
+# what it raises ends the call. Renews leases, checks deadlines and drains between batches.
+BetweenBatches = Callable[[int], None]
+
+
+class Engine(Protocol):
+    """A loaded model able to run `forward`."""
+
+    @property
+    def label_count(self) -> int:
+        """Logits per row."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as `cpu` or `cuda:0`."""
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: `fp32`, `bf16` or `fp16`."""
+
+    @property
+    def token_budget(self) -> int:
+        """Most padded tokens in one batch."""
+
+    def forward(
+        self,
+        token_ids: Sequence[NDArray[np.int32]],
+        between: BetweenBatches | None = None,
+    ) -> NDArray[np.float32]:
+        """Return logits [rows, labels] for token ids, row by row in the order given.
+
+        Sorts and batches by itself, so hand over as many rows as memory allows: the more rows,
+        the less padding. No row may be empty.
+
+        Args:
+            token_ids: The ids of each row, special tokens included, [tokens] each.
+            between: Called after each batch.
+
+        Raises:
+            DeviceOutOfMemory: Not even a single row fits the device.
+        """

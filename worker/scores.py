@@ -1,0 +1,72 @@
+"""From logits to labels and scores: softmax, sigmoid or the value itself. Pure numpy."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.job import ProblemType
+
+# What `label_index` holds where a row has no label: regression, or a score that is not finite.
+NO_LABEL = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowScores:
+    """What is written of a batch of rows, in the order of their logits.
+
+    Attributes:
+        label_index: int32 [rows], index of the best label, `NO_LABEL` where there is none.
+        score: float32 [rows], probability of that label, or the value of a regression.
+        scores: float32 [rows, labels], one for each label.
+        finite: bool [rows], False where a logit was NaN or infinite; such a row is a row error
+            (`score_not_finite`) and its other values mean nothing.
+    """
+
+    label_index: NDArray[np.int32]
+    score: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    finite: NDArray[np.bool_]
+
+
+def score_rows(logits: NDArray[np.float32], problem_type: ProblemType) -> RowScores:
+    """Return label and scores for logits [rows, labels].
+
+    With several labels at once (multi-label) the label is the most probable one.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    scores = probabilities(np.where(finite[:, None], logits, np.float32(0)), problem_type)
+    best = scores.argmax(axis=1)
+    score = scores[np.arange(len(scores)), best]
+    if problem_type == "regression":
+        best = np.full(len(scores), NO_LABEL)
+    return RowScores(
+        label_index=np.where(finite, best, NO_LABEL).astype(np.int32),
+        score=np.where(finite, score, np.float32(np.nan)),
+        scores=np.where(finite[:, None], scores, np.float32(np.nan)),
+        finite=finite,
+    )
+
+
+def probabilities(
+    logits: NDArray[np.float32], problem_type: ProblemType
+) -> NDArray[np.float32]:
+    """Return scores [rows, labels] for finite logits [rows, labels].
+
+    Computed in float64, so that no logit overflows and the sum of a row is 1 to float32 accuracy.
+    """
+    wide = logits.astype(np.float64)
+    match problem_type:
+        case "single_label_classification":
+            powers = np.exp(wide - wide.max(axis=1, keepdims=True))
+            result = powers / powers.sum(axis=1, keepdims=True)
+        case "multi_label_classification":
+            # exp of the negative magnitude cannot overflow, whatever the sign.
+            small = np.exp(-np.abs(wide))
+            result = np.where(wide >= 0, 1 / (1 + small), small / (1 + small))
+        case "regression":
+            result = wide
+        case _:
+            assert_never(problem_type)
+    return result.astype(np.float32)
