@@ -1,11 +1,11 @@
 """The record kept on the object store for every buried chunk and generation."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from schemas.job import InputFile, JobId, Record
 
-DEAD_LETTER_VERSION = 1
+DEAD_LETTER_VERSION: Final = 1
 
 
 class AttemptRecord(Record):

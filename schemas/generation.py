@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from schemas import layout
 from schemas.job import JobId, Record
 from schemas.storage import Storage
 
-GENERATION_VERSION = 1
+GENERATION_VERSION: Final = 1
 
 
 class Generation(Record):

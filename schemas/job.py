@@ -2,18 +2,16 @@
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION: Final = 1
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Priority = Literal["high", "normal", "low"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
-ProblemType = Literal[
-    "single_label_classification", "multi_label_classification", "regression"
-]
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small

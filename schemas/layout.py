@@ -1,13 +1,13 @@
 """Where the objects of a job lie under its output URI. Pure functions, nothing else.
 
-    OUTPUT/part-000042.parquet                        result of chunk 42, created once
-    OUTPUT/_SUCCESS                                   written last
-    OUTPUT/_bulkscore/manifest.json                   what the job is
-    OUTPUT/_bulkscore/chunks.parquet                  the chunk table
-    OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, and how
-    OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
-    OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
-    OUTPUT/_bulkscore/summary.json                    the account
+OUTPUT/part-000042.parquet                        result of chunk 42, created once
+OUTPUT/_SUCCESS                                   written last
+OUTPUT/_bulkscore/manifest.json                   what the job is
+OUTPUT/_bulkscore/chunks.parquet                  the chunk table
+OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, and how
+OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
+OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
+OUTPUT/_bulkscore/summary.json                    the account
 """
 
 import re

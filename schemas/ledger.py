@@ -32,6 +32,17 @@ BeginOutcome = Literal["begun", "busy", "poison", "succeeded", "dead", "cancelle
 LeaseState = Literal["held", "lost", "cancelled"]
 
 _LETTERS = {state.letter: state for state in ChunkState}
+_JOB_KINDS = (
+    "job",
+    "states",
+    "enqueued",
+    "due",
+    "leases",
+    "owners",
+    "attempts",
+    "history",
+    "codes",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +95,7 @@ class JobStatus:
         return self.closed is not None
 
 
-def connect(settings: BrokerSettings) -> "redis.Redis[str]":
+def connect(settings: BrokerSettings) -> Any:
     """Return a Redis client with explicit time-outs; nothing is sent yet."""
     return redis.Redis.from_url(
         settings.redis_url,
@@ -186,9 +197,7 @@ class Ledger:
         self, job_id: str, chunk: int, *, token: str, delay_ms: int, record: AttemptRecord
     ) -> bool:
         """Set the chunk aside until `delay_ms` have passed; False when the lease is lost."""
-        return bool(
-            self._move("retry", job_id, chunk, token, delay_ms, record.model_dump_json())
-        )
+        return bool(self._move("retry", job_id, chunk, token, delay_ms, record.model_dump_json()))
 
     def bury(self, job_id: str, chunk: int, *, token: str, code: str, rows: int) -> bool:
         """Count the chunk as dead; its dead letter is on the object store already.
@@ -284,9 +293,8 @@ class Ledger:
 
     def forget(self, job_id: str) -> None:
         """Remove a job from the ledger; its objects stay."""
-        kinds = "job states enqueued due leases owners attempts history codes".split()
         with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(*(f"{PREFIX}{kind}:{job_id}" for kind in kinds))
+            pipe.delete(*(f"{PREFIX}{kind}:{job_id}" for kind in _JOB_KINDS))
             pipe.zrem(f"{PREFIX}jobs", job_id)
             pipe.srem(f"{PREFIX}active", job_id)
             pipe.execute()

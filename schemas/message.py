@@ -1,13 +1,13 @@
 """The message that travels on the queue: ids and numbers, never text."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import ValidationError
 
 from schemas.errors import MessageInvalid
 from schemas.job import JobId, Priority, Record
 
-MESSAGE_VERSION = 1
+MESSAGE_VERSION: Final = 1
 TASK_NAME = "bulkscore.score_chunk"
 
 

@@ -102,9 +102,7 @@ class Reconciler:
             ]
             self._publish(messages, status.priority)
         ended = self._end(status.job_id)
-        return Pass(
-            job_id=status.job_id, enqueued=len(claimed), expired=len(expired), ended=ended
-        )
+        return Pass(job_id=status.job_id, enqueued=len(claimed), expired=len(expired), ended=ended)
 
     def _missing(self, priority: Priority) -> int:
         """Return how many messages should be on the queue of this priority and are not."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ from schemas.job import JobId, Record
 from schemas.parquet import open_parquet
 from schemas.storage import Storage
 
-RESULT_VERSION = 1
+RESULT_VERSION: Final = 1
 # At most this many rows in one row group of a result, so that readers stay small.
 RESULT_ROW_GROUP_ROWS = 65_536
 _METADATA_KEY = b"bulkscore"

@@ -73,6 +73,4 @@ def _settle(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey)
         ledger.finish(manifest.job_id, chunk, account)
     for letter in read_dead_letters(storage, manifest, found):
         if states[letter.chunk] is ChunkState.QUEUED:
-            ledger.bury(
-                manifest.job_id, letter.chunk, token="", code=letter.code, rows=letter.rows
-            )
+            ledger.bury(manifest.job_id, letter.chunk, token="", code=letter.code, rows=letter.rows)

@@ -1,12 +1,12 @@
 """The account of a job: rows in = rows scored + rows with an error + rows of dead chunks."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from schemas.job import JobId, Record, SkippedFile
 from schemas.states import JobState
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION: Final = 1
 
 
 class Summary(Record):

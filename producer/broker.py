@@ -1,0 +1,49 @@
+"""Puts messages on the queues: the producer's only door to Celery."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from schemas.errors import BrokerUnavailable
+from schemas.job import Priority
+from schemas.message import ChunkMessage
+from schemas.settings import redact
+from schemas.transport import celery_settings, publication
+
+
+def celery_app(redis_url: str) -> Celery:
+    """Return an app that can send messages and read the control plane; it runs no task."""
+    app = Celery("bulkscore", set_as_current=False)
+    app.conf.update(celery_settings(redis_url))
+    return app
+
+
+class Broker:
+    """Sends chunk messages."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._url = redis_url
+        self._app = celery_app(redis_url)
+
+    def publish(self, messages: Sequence[ChunkMessage], priority: Priority) -> None:
+        """Put messages on the queue of this priority.
+
+        Raises:
+            BrokerUnavailable: Some may have been sent and some not: send all again, a message
+                too many is harmless.
+        """
+        try:
+            with self._app.producer_or_acquire() as producer:
+                for message in messages:
+                    arguments = publication(message, priority, nonce=uuid.uuid4().hex[:8])
+                    self._app.send_task(producer=producer, **arguments)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+
+    def workers(self, timeout_seconds: float = 1.5) -> dict[str, Any]:
+        """Return the workers that answer a ping, by name."""
+        replies: list[dict[str, Any]] = self._app.control.ping(timeout=timeout_seconds)
+        return {name: answer for reply in replies for name, answer in reply.items()}
