@@ -64,6 +64,8 @@ class BulkError(Exception):
 
     code = "bulk_error"
     exit_code = ExitCode.UNEXPECTED
+    # True when every chunk of the job would meet the same error: it is told once, the job halts.
+    job_wide = False
 
 
 class TransientError(BulkError):
@@ -132,6 +134,7 @@ class ManifestMissing(PermanentError):
     """The job's manifest or chunk table is gone or damaged."""
 
     code = "manifest_missing"
+    job_wide = True
 
 
 class InputMissing(PermanentError):
@@ -162,6 +165,7 @@ class ModelIncompatible(PermanentError):
     """Unknown architecture, missing head, unsafe or changed files."""
 
     code = "model_incompatible"
+    job_wide = True
 
 
 class AccessDenied(PermanentError):

@@ -64,7 +64,7 @@ def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
 
 def _outcome(manifest: Manifest, found: Survey, sums: Tally) -> JobState:
     if found.missing:
-        return JobState.CANCELLED
+        return JobState.CANCELLED if found.cancelled else JobState.FAILED
     budget = manifest.spec.max_row_errors
     within = budget is None or budget.allows(sums.rows_error, manifest.rows)
     return JobState.SUCCEEDED if within and not found.dead else JobState.FAILED

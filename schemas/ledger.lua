@@ -162,7 +162,7 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
   local state = state_of(chunk)
   if state == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
   if state == 's' or state == 'd' or state == 'c' then return {NAMES[state], 0, generation} end
-  if is_cancelled() then return {'cancelled', 0, generation} end
+  if field('state') ~= 'running' then return {is_cancelled() and 'cancelled' or 'halted', 0, generation} end
   local holder, holder_worker = owner(chunk)
   if holder == token then
     return {'begun', tonumber(redis.call('HGET', ATTEMPTS, chunk)), generation}
@@ -227,6 +227,14 @@ function moves.bury(chunk, token, code, rows)
   forget(chunk)
   redis.call('HINCRBY', CODES, 'chunk:' .. code, 1)
   redis.call('HINCRBY', JOB, 'rows_dead', rows)
+  return 1
+end
+
+-- halt: chunk, token -> 1 when this call stopped the job because of an error that every chunk would
+-- meet, 0 when it was stopped before. Its chunks keep their states; `reopen` lets it go on.
+function moves.halt(chunk, token)
+  if owner(chunk) ~= token or field('state') ~= 'running' then return 0 end
+  redis.call('HSET', JOB, 'state', 'failed')
   return 1
 end
 

@@ -28,7 +28,7 @@ PREFIX = "bulkscore:"
 # A command is sent again this often when the connection breaks.
 COMMAND_RETRIES = 2
 
-BeginOutcome = Literal["begun", "busy", "poison", "succeeded", "dead", "cancelled"]
+BeginOutcome = Literal["begun", "busy", "poison", "succeeded", "dead", "cancelled", "halted"]
 LeaseState = Literal["held", "lost", "cancelled"]
 
 _LETTERS = {state.letter: state for state in ChunkState}
@@ -205,6 +205,10 @@ class Ledger:
         An empty `token` stands for a dead letter that was found there.
         """
         return bool(self._move("bury", job_id, chunk, token, code, rows))
+
+    def halt(self, job_id: str, chunk: int, *, token: str) -> bool:
+        """Stop a job because of an error every chunk would meet; True for the first to say so."""
+        return bool(self._move("halt", job_id, chunk, token))
 
     def hand_back(self, job_id: str, chunk: int, *, token: str) -> bool:
         """Give the chunk up unfinished, without charging the attempt."""

@@ -115,11 +115,12 @@ class Reconciler:
 
     def _end(self, job_id: str) -> JobState | None:
         status = self._ledger.status(job_id)
-        if status.pending:
+        stopped = status.state is not JobState.RUNNING
+        if status.chunks[ChunkState.RUNNING] or (status.pending and not stopped):
             return None
         manifest = read_manifest(self._storage, status.output)
         found = survey(self._storage, manifest)
-        if found.missing and status.chunks[ChunkState.CANCELLED] == 0:
+        if found.missing and not stopped:
             # The ledger says done and the object is not there: the object is what counts.
             raise BulkError(
                 f"{len(found.missing)} chunks of job {job_id} are done in the ledger and have no "
