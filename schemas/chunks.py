@@ -51,7 +51,8 @@ class ChunkTable:
         """Write the table as Parquet."""
         sink = pa.BufferOutputStream()
         pq.write_table(self._table, sink, compression="zstd", write_page_checksum=True)
-        return sink.getvalue().to_pybytes()
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
 
     def __len__(self) -> int:
         """Return the number of chunks."""

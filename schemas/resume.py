@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from schemas.job import Manifest
 from schemas.ledger import Ledger
-from schemas.states import ChunkState
+from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
 from schemas.survey import Survey, accounts, read_dead_letters, survey, tally
 
@@ -74,3 +74,5 @@ def _settle(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey)
     for letter in read_dead_letters(storage, manifest, found):
         if states[letter.chunk] is ChunkState.QUEUED:
             ledger.bury(manifest.job_id, letter.chunk, token="", code=letter.code, rows=letter.rows)
+    if found.missing and ledger.status(manifest.job_id).state is JobState.FAILED:
+        ledger.reopen(manifest.job_id, [], generation=found.generation)
