@@ -1,6 +1,5 @@
 """Puts messages on the queues: the producer's only door to Celery."""
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from schemas.errors import BrokerUnavailable
 from schemas.job import Priority
 from schemas.message import ChunkMessage
 from schemas.settings import redact
-from schemas.transport import celery_settings, publication
+from schemas.transport import celery_settings, send
 
 
 def celery_app(redis_url: str) -> Celery:
@@ -36,10 +35,7 @@ class Broker:
                 too many is harmless.
         """
         try:
-            with self._app.producer_or_acquire() as producer:
-                for message in messages:
-                    arguments = publication(message, priority, nonce=uuid.uuid4().hex[:8])
-                    self._app.send_task(producer=producer, **arguments)
+            send(self._app, messages, priority)
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
 

@@ -14,7 +14,7 @@ GENERATION_VERSION: Final = 1
 class Generation(Record):
     """Reprocess `number` of a job, created once; a chunk's newest generation that names it counts.
 
-    `token_budget` and `chunk_time_limit_seconds` replace the job's own for these chunks.
+    `token_budget` replaces the job's own for these chunks.
     """
 
     version: Literal[1] = GENERATION_VERSION
@@ -23,7 +23,6 @@ class Generation(Record):
     created_at: datetime
     chunks: tuple[int, ...]
     token_budget: int | None = None
-    chunk_time_limit_seconds: int | None = None
 
 
 def read_generations(storage: Storage, output: str) -> list[Generation]:

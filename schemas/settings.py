@@ -101,6 +101,8 @@ class WorkerSettings(_Settings):
     # Wall time after which a chunk is ended between two batches; the hard limit that kills the
     # child lies a minute above it.
     chunk_time_limit_seconds: int = Field(default=3600, ge=1)
+    # Without an advance for so long (loading the model counts as one) the lease runs out.
+    stall_seconds: float = Field(default=600.0, gt=0)
     torch_threads: int = Field(default=0, ge=0)  # 0: one per core that the process may use
     model_cache_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / f"bulkscore-models-{os.getuid()}"

@@ -4,6 +4,7 @@ The reasons stand beside the values; what they were measured against is in
 `docs/decisions/0003-celery-on-redis.md`.
 """
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,14 @@ def celery_settings(redis_url: str) -> dict[str, Any]:
 def queues(priorities: Sequence[Priority] = PRIORITIES) -> str:
     """Return the `-Q` argument that drains the queues in this order."""
     return ",".join(queue_name(priority) for priority in priorities)
+
+
+def send(app: Any, messages: Sequence[ChunkMessage], priority: Priority) -> None:
+    """Put messages on the queue of this priority through a Celery app."""
+    with app.producer_or_acquire() as producer:
+        for message in messages:
+            arguments = publication(message, priority, nonce=uuid.uuid4().hex[:8])
+            app.send_task(producer=producer, **arguments)
 
 
 def publication(message: ChunkMessage, priority: Priority, *, nonce: str) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""`python -m worker`: one worker, that is one main process and one child for one device slot."""
+
+import os
+import socket
+import tempfile
+import uuid
+from typing import Annotated
+
+import typer
+
+from schemas.errors import BulkError
+from schemas.job import PRIORITIES
+from worker.slot import NAME_VARIABLE, RUN_DIR_VARIABLE
+
+
+def main(
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    queues: Annotated[
+        str, typer.Option(help="Priorities to serve, the most urgent first.")
+    ] = ",".join(PRIORITIES),
+    name: Annotated[str | None, typer.Option(help="Name of this worker.")] = None,
+) -> None:
+    """Score chunks until told to stop."""
+    if device is not None:
+        os.environ["BULKSCORE_DEVICE"] = device
+    # A name of its own for every start: a lease under it can only be that of a dead child.
+    name = f"{name or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    os.environ[NAME_VARIABLE] = name
+    with tempfile.TemporaryDirectory(prefix="bulkscore-worker-") as run_dir:
+        os.environ[RUN_DIR_VARIABLE] = run_dir
+        try:
+            _serve(name, queues)
+        except BulkError as error:
+            typer.echo(f"error [{error.code}]: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+def _serve(name: str, priorities: str) -> None:
+    from schemas.errors import UsageError
+    from schemas.transport import queues
+    from worker.app import app
+
+    wanted = [p for p in PRIORITIES if p in priorities.split(",")]
+    if unknown := set(priorities.split(",")) - set(PRIORITIES):
+        raise UsageError(f"no such priority: {', '.join(sorted(unknown))}; use {PRIORITIES}")
+    app.worker_main(
+        [
+            "worker",
+            f"--hostname=bulkscore@{name}",
+            f"--queues={queues(wanted)}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,148 @@
+"""The Celery app of the worker, and what its main process does beside feeding its child.
+
+The main process loads no torch. It keeps the messages it holds from being handed out again
+(`VisibilityExtender`), reconciles when elected, and raises the drain flag at SIGTERM.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from kombu.exceptions import OperationalError
+
+from schemas.errors import BrokerUnavailable
+from schemas.job import Priority
+from schemas.ledger import Ledger
+from schemas.message import ChunkMessage
+from schemas.reconciler import Reconciler
+from schemas.settings import (
+    BrokerSettings,
+    ScheduleSettings,
+    StorageSettings,
+    WorkerSettings,
+    load,
+)
+from schemas.storage import Storage
+from schemas.transport import EXTEND_EVERY_SECONDS, celery_settings, send
+from worker.logs import set_up_logging
+from worker.slot import drain_flag
+
+logger = logging.getLogger(__name__)
+
+# The child imports torch and loads the model inside its first task; a new child that has not
+# reported by then is killed by Celery, whose default of 4 s would kill it for ever.
+CHILD_START_SECONDS = 300
+# How far the time limit that kills the child lies above the one that ends a chunk gently.
+HARD_LIMIT_MARGIN_SECONDS = 60
+
+
+def make_app() -> Celery:
+    """Return the worker's app, set up from the environment."""
+    made = Celery("bulkscore", include=["worker.tasks"])
+    made.conf.update(
+        **celery_settings(load(BrokerSettings).redis_url),
+        worker_pool="prefork",
+        worker_concurrency=1,
+        # CUDA refuses a forked child; a spawned one starts clean.
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=CHILD_START_SECONDS,
+        task_time_limit=load(WorkerSettings).chunk_time_limit_seconds + HARD_LIMIT_MARGIN_SECONDS,
+    )
+    made.steps["consumer"].add(VisibilityExtender)
+    made.steps["worker"].add(ReconcilerThread)
+    return made
+
+
+class VisibilityExtender(bootsteps.StartStopStep):
+    """Renews the visibility of held messages, so that a long chunk is not handed out twice.
+
+    There is no official way: this uses kombu's own names, pinned in the constraints and tested.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._timer: Any = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Extend every few seconds as long as the consumer runs."""
+        self._timer = parent.timer.call_repeatedly(
+            EXTEND_EVERY_SECONDS, extend_visibility, (parent.task_consumer.channel,)
+        )
+
+    def stop(self, parent: Any) -> None:
+        """Stop extending."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def extend_visibility(channel: Any) -> None:
+    """Move the time of every message that `channel` holds to now.
+
+    XX: an entry that is gone must not come back without its message.
+    """
+    held = [tag for tag in list(channel.qos._delivered) if tag not in channel.qos._dirty]
+    if not held:
+        return
+    try:
+        with channel.conn_or_acquire() as client:
+            client.zadd(channel.unacked_index_key, dict.fromkeys(held, time.time()), xx=True)
+    except (OSError, *channel.connection_errors) as error:
+        logger.warning("visibility not extended: %s", error, extra={"action": "extend_failed"})
+
+
+class ReconcilerThread(bootsteps.StartStopStep):
+    """Runs the reconciler in the worker's main process while it is elected."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Start the thread."""
+        broker = load(BrokerSettings)
+        reconciler = Reconciler(
+            Ledger(broker), Storage(load(StorageSettings)), publish, load(ScheduleSettings)
+        )
+        self._thread = threading.Thread(
+            target=reconciler.run_forever, args=(self._stop,), name="reconciler", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:
+        """Let the pass that runs come to its end."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    terminate = stop
+
+
+def publish(messages: Sequence[ChunkMessage], priority: Priority) -> None:
+    """Put messages on the queue of this priority; see `producer.broker.Broker.publish`."""
+    try:
+        send(app, messages, priority)
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(f"messages not sent: {error}") from error
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    settings = load(WorkerSettings)
+    set_up_logging(format_name=settings.log_format, level=settings.log_level)
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    flag = drain_flag()
+    if flag is not None:
+        flag.touch()
+
+
+app = make_app()

@@ -1,0 +1,53 @@
+"""What one pool child owns: its connections, its models and its share of a device.
+
+Made in the child, after it has started; nothing here is inherited from the worker's main process.
+"""
+
+import functools
+import os
+from pathlib import Path
+
+from schemas.ledger import Ledger
+from schemas.settings import (
+    BrokerSettings,
+    ScheduleSettings,
+    StorageSettings,
+    WorkerSettings,
+    load,
+)
+from schemas.storage import Storage
+from worker.attempt import ChunkRunner
+from worker.model_store import ModelStore
+from worker.models import ModelCache
+
+# Set by the main process for its child: who it is, and the folder of its drain flag.
+NAME_VARIABLE = "BULKSCORE_WORKER_NAME"
+RUN_DIR_VARIABLE = "BULKSCORE_WORKER_RUN_DIR"
+
+
+def drain_flag() -> Path | None:
+    """Return the file whose existence says that the worker is shutting down."""
+    folder = os.environ.get(RUN_DIR_VARIABLE)
+    return Path(folder) / "drain" if folder else None
+
+
+@functools.cache
+def runner() -> ChunkRunner:
+    """Return this process' runner, made at the first call."""
+    settings = load(WorkerSettings)
+    storage = Storage(load(StorageSettings))
+    flag = drain_flag()
+    return ChunkRunner(
+        ledger=Ledger(load(BrokerSettings)),
+        storage=storage,
+        models=ModelCache(
+            ModelStore(storage, settings.model_cache_dir),
+            capacity=settings.models_in_memory,
+            device=settings.device,
+            threads=settings.torch_threads,
+        ),
+        schedule=load(ScheduleSettings),
+        settings=settings,
+        worker=os.environ.get(NAME_VARIABLE, f"pid-{os.getpid()}"),
+        draining=lambda: flag is not None and flag.exists(),
+    )

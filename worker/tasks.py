@@ -1,0 +1,48 @@
+"""The Celery task: a message in, one attempt at its chunk, and always an orderly end.
+
+Nothing may escape from here: what Celery would make of it (a lost message, a wedged worker) is
+worse than anything the ledger does. A chunk whose attempt did not end well is found again by the
+reconciler.
+"""
+
+import logging
+import time
+from typing import Any
+
+from celery import shared_task
+
+from schemas.errors import BulkError
+from schemas.message import TASK_NAME, parse_message
+from worker.slot import runner
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name=TASK_NAME, ignore_result=True)
+def score_chunk(message: dict[str, Any]) -> str:
+    """Make one attempt at the chunk that `message` names; return how it ended."""
+    started = time.monotonic()
+    try:
+        parsed = parse_message(message)
+        outcome = runner().run(parsed)
+    except BulkError as error:
+        logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
+        return error.code
+    except MemoryError:
+        # Escaping, it would end the worker's main process as well.
+        logger.exception("out of memory outside of the work", extra={"action": "out_of_memory"})
+        return "out_of_memory"
+    logger.info(
+        "chunk %d of job %s: %s in %.1f s",
+        parsed.chunk,
+        parsed.job_id,
+        outcome,
+        time.monotonic() - started,
+        extra={
+            "action": "attempt_ended",
+            "job_id": parsed.job_id,
+            "chunk": parsed.chunk,
+            "outcome": outcome,
+        },
+    )
+    return outcome
