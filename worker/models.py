@@ -1,11 +1,23 @@
 """Loaded models: tokenizer and engine of a pinned model, the last few kept in memory."""
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from importlib import metadata
 
+from schemas.errors import PermanentError
 from schemas.job import Dtype, ModelPin
+from schemas.model_files import choose_max_length
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.tokenizer import Tokenizer
+
+# Versions recorded with every result: the libraries that decide the numbers.
+LIBRARIES = ("torch", "transformers", "tokenizers")
+# Failures remembered; a worker meets few models, this only keeps a month of them bounded.
+_FAILURES_KEPT = 100
+
+_Key = tuple[str, int | None, Dtype, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +25,7 @@ class LoadedModel:
     """A model ready to score.
 
     Attributes:
+        max_length: Tokens at which texts are cut.
         libraries: Versions of the libraries that decide the numbers, by name.
     """
 
@@ -52,18 +65,44 @@ def load_model(
     Raises:
         ModelIncompatible: Files changed, weights and architecture do not match exactly.
         ModelNotReady: The files could not be fetched completely.
+        UsageError: The model cannot read `max_length` tokens.
         ConfigurationError: There is no such device.
     """
-    raise NotImplementedError
+    from worker.engine.padded import load_engine  # torch: only where a model is really loaded
+
+    length = choose_max_length(pin, max_length)
+    path = store.fetch(pin)
+    return LoadedModel(
+        pin=pin,
+        tokenizer=Tokenizer(path, length),
+        engine=load_engine(
+            path, pin, device=device, dtype=dtype, token_budget=token_budget, threads=threads
+        ),
+        max_length=length,
+        libraries={name: metadata.version(name) for name in LIBRARIES},
+    )
 
 
 class ModelCache:
-    """Keeps the `capacity` models used last in memory, and remembers those that cannot load."""
+    """Keeps the `capacity` models used last in memory, and remembers those that cannot load.
+
+    Args:
+        store: Where the files of models come from.
+        capacity: Most models in memory, at least 1.
+        device: As in `load_model`, the same for all.
+        threads: As in `load_model`, the same for all.
+    """
 
     def __init__(
         self, store: ModelStore, *, capacity: int, device: str = "auto", threads: int = 0
     ) -> None:
-        raise NotImplementedError
+        self._store = store
+        self._capacity = capacity
+        self._device = device
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._models: OrderedDict[_Key, LoadedModel] = OrderedDict()
+        self._failures: OrderedDict[_Key, PermanentError] = OrderedDict()
 
     def get(
         self,
@@ -77,4 +116,37 @@ class ModelCache:
 
         A permanent error is raised again at once for the same model and options.
         """
-        raise NotImplementedError
+        key = (pin.digest, max_length, dtype, token_budget)
+        with self._lock:
+            if key in self._failures:
+                known = self._failures[key]
+                raise type(known)(*known.args) from known
+            if key not in self._models:
+                self._make_room()
+                self._models[key] = self._load(key, pin)
+            self._models.move_to_end(key)
+            return self._models[key]
+
+    def _load(self, key: _Key, pin: ModelPin) -> LoadedModel:
+        _, max_length, dtype, token_budget = key
+        try:
+            return load_model(
+                self._store,
+                pin,
+                max_length=max_length,
+                dtype=dtype,
+                device=self._device,
+                token_budget=token_budget,
+                threads=self._threads,
+            )
+        except PermanentError as error:
+            # Without its traceback, whose frames would keep the half-loaded model in memory.
+            self._failures[key] = type(error)(*error.args)
+            if len(self._failures) > _FAILURES_KEPT:
+                self._failures.popitem(last=False)
+            raise
+
+    def _make_room(self) -> None:
+        """Let go of the models not used for longest, before another one takes memory."""
+        while len(self._models) >= self._capacity:
+            self._models.popitem(last=False)

@@ -35,7 +35,7 @@ def score_rows(logits: NDArray[np.float32], problem_type: ProblemType) -> RowSco
 
     With several labels at once (multi-label) the label is the most probable one.
     """
-    finite = np.isfinite(logits).all(axis=1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(logits), axis=1)
     scores = probabilities(np.where(finite[:, None], logits, np.float32(0)), problem_type)
     best = scores.argmax(axis=1)
     score = scores[np.arange(len(scores)), best]
@@ -49,14 +49,13 @@ def score_rows(logits: NDArray[np.float32], problem_type: ProblemType) -> RowSco
     )
 
 
-def probabilities(
-    logits: NDArray[np.float32], problem_type: ProblemType
-) -> NDArray[np.float32]:
+def probabilities(logits: NDArray[np.float32], problem_type: ProblemType) -> NDArray[np.float32]:
     """Return scores [rows, labels] for finite logits [rows, labels].
 
     Computed in float64, so that no logit overflows and the sum of a row is 1 to float32 accuracy.
     """
-    wide = logits.astype(np.float64)
+    wide: NDArray[np.float64] = logits.astype(np.float64)
+    result: NDArray[np.float64]
     match problem_type:
         case "single_label_classification":
             powers = np.exp(wide - wide.max(axis=1, keepdims=True))
@@ -69,4 +68,4 @@ def probabilities(
             result = wide
         case _:
             assert_never(problem_type)
-    return result.astype(np.float32)
+    return result.astype(np.float32, copy=False)
