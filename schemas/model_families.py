@@ -17,8 +17,6 @@ class Family:
         padding_side: Where padding does no harm.
         positions_after_padding: Positions are numbered from `pad_token_id + 1`, so that as many
             of `max_position_embeddings` cannot be used.
-        last_token_type: Token type of the last token of a row, the classification token; that of
-            all others is 0.
         reads_last_token: The head reads the last token that is not padding, and tells padding by
             its id alone.
     """
@@ -26,7 +24,6 @@ class Family:
     attention: Literal["sdpa", "eager"] = "sdpa"
     padding_side: Literal["right", "left"] = "right"
     positions_after_padding: bool = False
-    last_token_type: int = 0
     reads_last_token: bool = False
 
 
@@ -69,5 +66,5 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": _ROBERTA,
     "xlm-roberta-xl": _ROBERTA,
     # Its head reads the last token, wherever padding is: only left padding is exact.
-    "xlnet": Family(attention="eager", padding_side="left", last_token_type=2),
+    "xlnet": Family(attention="eager", padding_side="left"),
 }

@@ -24,7 +24,7 @@ from worker.engine.device import (
     choose_token_budget,
     set_threads,
 )
-from worker.engine.padding import last_token_types, pad, unused_id
+from worker.engine.padding import pad, unused_id
 
 Rows = Sequence[NDArray[np.int32]]
 
@@ -113,12 +113,11 @@ class PaddedEngine:
         ids, mask = pad(rows, pad_id=pad_id, side=self._family.padding_side)
         if self._pad_id is None and self._family.reads_last_token:
             self._model.config.pad_token_id = pad_id if len(rows) > 1 else None
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if self._family.last_token_type:
-            inputs["token_type_ids"] = last_token_types(mask, self._family.last_token_type)
         with torch.inference_mode():
+            # No token types: for single texts transformers' own tokenizers give none, or zeros.
             output = self._model(
-                **{name: torch.from_numpy(a).to(self._device) for name, a in inputs.items()}
+                input_ids=torch.from_numpy(ids).to(self._device),
+                attention_mask=torch.from_numpy(mask).to(self._device),
             )
             logits: NDArray[np.float32] = output.logits.float().cpu().numpy()
         if logits.shape != (len(rows), self.label_count):

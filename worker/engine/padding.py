@@ -21,14 +21,6 @@ def pad(
     return ids, mask
 
 
-def last_token_types(mask: NDArray[np.int64], last: int) -> NDArray[np.int64]:
-    """Return token types [rows, longest]: `last` on the last token of each row, 0 elsewhere."""
-    types = np.zeros_like(mask)
-    positions = np.arange(mask.shape[1])
-    types[np.arange(len(mask)), (positions * mask).argmax(axis=1)] = last
-    return types
-
-
 def unused_id(rows: Sequence[NDArray[np.int32]], vocabulary: int) -> int | None:
     """Return the largest token id below `vocabulary` that no row holds, or None.
 
