@@ -45,6 +45,7 @@ def _serve(name: str, priorities: str) -> None:
         raise UsageError(f"no such priority: {', '.join(sorted(unknown))}; use {PRIORITIES}")
     app.worker_main(
         [
+            "--quiet",
             "worker",
             f"--hostname=bulkscore@{name}",
             f"--queues={queues(wanted)}",

@@ -27,7 +27,6 @@ from schemas.settings import (
 )
 from schemas.storage import Storage
 from schemas.transport import EXTEND_EVERY_SECONDS, celery_settings, send
-from worker.logs import set_up_logging
 from worker.slot import drain_flag
 
 logger = logging.getLogger(__name__)
@@ -130,12 +129,6 @@ def publish(messages: Sequence[ChunkMessage], priority: Priority) -> None:
         send(app, messages, priority)
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(f"messages not sent: {error}") from error
-
-
-@signals.setup_logging.connect
-def _set_up_logging(**_: Any) -> None:
-    settings = load(WorkerSettings)
-    set_up_logging(format_name=settings.log_format, level=settings.log_level)
 
 
 @signals.worker_shutting_down.connect

@@ -20,6 +20,9 @@ KNOWN_FIELDS = (
     "worker",
 )
 
+# They tell of every message what our own line per attempt tells better.
+CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
+
 
 def set_up_logging(*, format_name: str, level: str) -> None:
     """Send all log records of this process to stderr in one format.
@@ -52,3 +55,5 @@ def set_up_logging(*, format_name: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

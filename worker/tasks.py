@@ -9,13 +9,22 @@ import logging
 import time
 from typing import Any
 
-from celery import shared_task
+from celery import shared_task, signals
 
 from schemas.errors import BulkError
 from schemas.message import TASK_NAME, parse_message
+from schemas.settings import WorkerSettings, load
+from worker.logs import set_up_logging
 from worker.slot import runner
 
 logger = logging.getLogger(__name__)
+
+
+# Here and not in `worker.app`: the child imports this module and not that one.
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    settings = load(WorkerSettings)
+    set_up_logging(format_name=settings.log_format, level=settings.log_level)
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)
@@ -28,10 +37,9 @@ def score_chunk(message: dict[str, Any]) -> str:
     except BulkError as error:
         logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
         return error.code
-    except MemoryError:
-        # Escaping, it would end the worker's main process as well.
-        logger.exception("out of memory outside of the work", extra={"action": "out_of_memory"})
-        return "out_of_memory"
+    except Exception:  # a MemoryError that escapes would end the main process as well
+        logger.exception("attempt abandoned", extra={"action": "attempt_abandoned"})
+        return "abandoned"
     logger.info(
         "chunk %d of job %s: %s in %.1f s",
         parsed.chunk,
