@@ -1,0 +1,254 @@
+"""Options that several commands share, each written down once.
+
+`with_scoring_options` gives a command all fields of `ScoringOptions` as options of its own and
+hands them over as one value, so that `plan`, `submit` and `run` cannot drift apart. Imports
+nothing heavy: this module is loaded for `--help`.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.job import ErrorBudget, JobSpec, Priority
+
+CORPUS = "Corpus"
+SCORING = "Scoring"
+FAULTS = "Bad input"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
+Job = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job id, or the URI of the job's output.")
+]
+OutputArgument = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="The URI of a job's output: a path or s3://….")
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="URI",
+        help="Where the result goes: an empty or new folder, or an s3:// prefix.",
+        show_default=False,
+    ),
+]
+PriorityOption = Annotated[
+    Literal["high", "normal", "low"],
+    typer.Option("--priority", help="Queue to use; workers empty the higher ones first."),
+]
+JobIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--job-id",
+        metavar="ID",
+        help="Name of the job; made up when left out. Lower case, digits and . _ -",
+        show_default=False,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0,
+        help="Give up waiting after this time (exit code 5); the job goes on.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringOptions:
+    """What a job shall do, as given on the command line."""
+
+    input: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="URI",
+            help="Parquet file, folder or glob, local or s3://; may be given several times.",
+            rich_help_panel=CORPUS,
+            show_default=False,
+        ),
+    ]
+    text_column: Annotated[
+        str,
+        typer.Option(
+            "--text-column",
+            metavar="NAME",
+            help="Column that holds the text.",
+            rich_help_panel=CORPUS,
+            show_default=False,
+        ),
+    ]
+    id_column: Annotated[
+        list[str],
+        typer.Option(
+            "--id-column",
+            metavar="NAME",
+            help="Column to copy into the result; may be given several times.",
+            rich_help_panel=CORPUS,
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    chunk_rows: Annotated[
+        int,
+        typer.Option(
+            "--chunk-rows",
+            min=1,
+            metavar="N",
+            help="Rows per chunk to aim at; a chunk is the unit of queueing, retry and result.",
+            rich_help_panel=CORPUS,
+        ),
+    ] = 2_000
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="REF",
+            help="Folder or s3:// prefix of a Hugging Face sequence classifier.",
+            rich_help_panel=SCORING,
+            show_default=False,
+        ),
+    ]
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            min=8,
+            metavar="TOKENS",
+            help="Cut texts after so many tokens; the model's own limit when left out.",
+            rich_help_panel=SCORING,
+            show_default=False,
+        ),
+    ] = None
+    token_budget: Annotated[
+        int | None,
+        typer.Option(
+            "--token-budget",
+            min=1,
+            metavar="TOKENS",
+            help="Most tokens in one batch; chosen by the worker for its device when left out.",
+            rich_help_panel=SCORING,
+            show_default=False,
+        ),
+    ] = None
+    dtype: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option("--dtype", help="Number format of the model.", rich_help_panel=SCORING),
+    ] = "auto"
+    all_scores: Annotated[
+        bool,
+        typer.Option(
+            "--all-scores",
+            help="Also write the score of every label.",
+            rich_help_panel=SCORING,
+        ),
+    ] = False
+    max_row_errors: Annotated[
+        str | None,
+        typer.Option(
+            "--max-row-errors",
+            metavar="N|P%",
+            help="More rows with an error than this fail the job (exit code 4).",
+            rich_help_panel=FAULTS,
+            show_default=False,
+        ),
+    ] = None
+    skip_bad_files: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-files",
+            help="Leave out files that cannot be read, and name them in the summary.",
+            rich_help_panel=FAULTS,
+        ),
+    ] = False
+
+    def spec(self, output: str, *, priority: "Priority" = "normal") -> "JobSpec":
+        """Return the spec of the job that is asked for, with locations made absolute.
+
+        Raises:
+            UsageError: An option makes no sense.
+        """
+        from schemas.job import JobSpec
+        from schemas.storage import canonical
+
+        return JobSpec(
+            inputs=tuple(canonical(uri) for uri in self.input),
+            output=canonical(output),
+            model=self.model,
+            text_column=self.text_column,
+            id_columns=tuple(self.id_column),
+            chunk_rows=self.chunk_rows,
+            max_length=self.max_length,
+            token_budget=self.token_budget,
+            dtype=self.dtype,
+            all_scores=self.all_scores,
+            skip_bad_files=self.skip_bad_files,
+            max_row_errors=parse_error_budget(self.max_row_errors),
+            priority=priority,
+        )
+
+
+def parse_error_budget(text: str | None) -> "ErrorBudget | None":
+    """Return the budget in `text`: a number of rows, or a share such as `0.5%`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from pydantic import ValidationError
+
+    from schemas.job import ErrorBudget
+
+    if text is None:
+        return None
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        return ErrorBudget(percent=float(number)) if percent else ErrorBudget(rows=int(number))
+    except (ValueError, ValidationError):
+        raise UsageError(
+            f"--max-row-errors {text}: give a number of rows such as 100, or a share of all rows "
+            "such as 0.5%"
+        ) from None
+
+
+def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command(scoring, …)` the fields of `ScoringOptions` as options of its own.
+
+    Args:
+        command: Takes a `ScoringOptions` first, then its own options by name.
+    """
+
+    def run(**given: Any) -> None:
+        scoring = ScoringOptions(**{f.name: given.pop(f.name) for f in fields(ScoringOptions)})
+        command(scoring, **given)
+
+    _scoring, *own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [*_scoring_parameters(), *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _scoring_parameters() -> list[inspect.Parameter]:
+    hints = get_type_hints(ScoringOptions, include_extras=True)
+    keyword = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    parameters = []
+    for option in fields(ScoringOptions):
+        default: Any = option.default
+        if option.default_factory is not MISSING:
+            default = option.default_factory()
+        if default is MISSING:
+            default = inspect.Parameter.empty
+        parameters.append(keyword(option.name, default=default, annotation=hints[option.name]))
+    return parameters
