@@ -1,0 +1,56 @@
+"""Invariant 5: a batch keeps within the token budget unless it holds a single row."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.batching import token_budget_batches
+
+LENGTHS = st.lists(st.integers(0, 600), max_size=300).map(lambda v: np.array(v, dtype=np.int64))
+BUDGETS = st.integers(1, 5_000)
+
+
+@given(LENGTHS, BUDGETS)
+def test_every_row_is_in_exactly_one_batch(lengths: np.ndarray, budget: int) -> None:
+    batches = token_budget_batches(lengths, budget)
+
+    assert sorted(int(i) for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) for batch in batches)
+
+
+@given(LENGTHS, BUDGETS)
+def test_a_batch_keeps_within_the_budget_unless_it_holds_a_single_row(
+    lengths: np.ndarray, budget: int
+) -> None:
+    for batch in token_budget_batches(lengths, budget):
+        padded = int(lengths[batch].max()) * len(batch)
+        assert padded <= budget or len(batch) == 1
+
+
+@given(LENGTHS, BUDGETS)
+def test_no_batch_could_have_taken_the_first_row_of_the_next(
+    lengths: np.ndarray, budget: int
+) -> None:
+    batches = token_budget_batches(lengths, budget)
+
+    for batch, _ in itertools.pairwise(batches):
+        assert max(int(lengths[batch].max()), 1) * (len(batch) + 1) > budget
+
+
+@given(LENGTHS, BUDGETS)
+def test_the_longest_rows_come_first_and_equal_ones_keep_their_order(
+    lengths: np.ndarray, budget: int
+) -> None:
+    order = [int(i) for batch in token_budget_batches(lengths, budget) for i in batch]
+
+    assert order == sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+
+
+def test_a_worked_example() -> None:
+    lengths = np.array([3, 10, 2, 40, 9], dtype=np.int64)
+
+    batches = token_budget_batches(lengths, 20)
+
+    assert [batch.tolist() for batch in batches] == [[3], [1, 4], [0, 2]]
