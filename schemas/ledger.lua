@@ -257,15 +257,22 @@ function moves.sweep()
   return expired
 end
 
--- reopen: generation, chunks as JSON -> how many dead or cancelled chunks are queued again
-function moves.reopen(generation, chunks)
+-- reopen: generation, chunks as JSON, letters as JSON {chunk: {code, rows}} of those that are dead
+-- -> how many dead or cancelled chunks are queued again
+function moves.reopen(generation, chunks, letters)
   local count, lowest = 0, tonumber(field('cursor'))
+  letters = cjson.decode(letters)
   for _, chunk in ipairs(cjson.decode(chunks)) do
     local state = state_of(chunk)
     if state == 'd' or state == 'c' then
       local problem = shift(chunk, 'q')
       if problem then return problem end
       forget(chunk)
+      local letter = state == 'd' and letters[tostring(chunk)]
+      if letter then
+        redis.call('HINCRBY', CODES, 'chunk:' .. letter.code, -1)
+        redis.call('HINCRBY', JOB, 'rows_dead', -letter.rows)
+      end
       lowest = math.min(lowest, chunk)
       count = count + 1
     end

@@ -7,7 +7,7 @@ it did not get.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, cast
@@ -16,7 +16,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from schemas.dead_letter import AttemptRecord
+from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import BrokerUnavailable, JobUnknown
 from schemas.job import Priority
 from schemas.message import queue_name
@@ -218,9 +218,25 @@ class Ledger:
         """Free the chunks whose lease has run out, and return them."""
         return [int(c) for c in self._move("sweep", job_id)]
 
-    def reopen(self, job_id: str, chunks: Sequence[int], *, generation: int) -> int:
-        """Queue dead or cancelled chunks again; return how many there were."""
-        return int(self._move("reopen", job_id, generation, json.dumps(list(chunks))))
+    def reopen(
+        self,
+        job_id: str,
+        chunks: Sequence[int],
+        *,
+        generation: int,
+        letters: Iterable[DeadLetter] = (),
+    ) -> int:
+        """Queue dead or cancelled chunks again; return how many there were.
+
+        Args:
+            job_id: The job.
+            chunks: The chunks.
+            generation: The job's generation from now on, unless it is higher already.
+            letters: The dead letters of those that are dead, which no longer count.
+        """
+        no_longer = {str(x.chunk): {"code": x.code, "rows": x.rows} for x in letters}
+        bodies = json.dumps(list(chunks)), json.dumps(no_longer)
+        return int(self._move("reopen", job_id, generation, *bodies))
 
     def cancel(self, job_id: str) -> int:
         """Stop a job; return how many chunks will not be scored."""
@@ -235,6 +251,12 @@ class Ledger:
         with broker_errors(self._url):
             body = self._redis.hget(f"{PREFIX}history:{job_id}", str(chunk))
         return tuple(AttemptRecord.model_validate(r) for r in json.loads(body or "[]"))
+
+    def workers(self, job_id: str) -> list[str]:
+        """Return the names of the workers that hold a lease on a chunk of the job."""
+        with broker_errors(self._url):
+            owners = self._redis.hvals(f"{PREFIX}owners:{job_id}")
+        return sorted({owner.partition(" ")[2] for owner in owners})
 
     def state_of(self, job_id: str, chunk: int) -> ChunkState:
         """Return the state of one chunk."""
