@@ -1,0 +1,41 @@
+"""Reading back what a job is: its manifest and the chunk table that belongs to it."""
+
+from pydantic import ValidationError
+
+from schemas import layout
+from schemas.chunks import ChunkTable, sha256_of
+from schemas.errors import InputMissing, ManifestMissing
+from schemas.job import Manifest
+from schemas.storage import Storage
+
+
+def read_manifest(storage: Storage, output: str) -> Manifest:
+    """Return the manifest of the job under `output`.
+
+    Raises:
+        ManifestMissing: There is none, or it is damaged.
+    """
+    uri = layout.manifest(output)
+    try:
+        return Manifest.model_validate_json(storage.read(uri))
+    except InputMissing as error:
+        raise ManifestMissing(f"{output} holds no job: there is no {uri}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None
+
+
+def read_chunks(storage: Storage, manifest: Manifest) -> ChunkTable:
+    """Return the chunk table that the manifest names by its digest.
+
+    Raises:
+        ManifestMissing: It is gone or is not the one the manifest was written with.
+    """
+    uri = layout.chunk_table(manifest.spec.output, manifest.chunk_table_sha256)
+    try:
+        data = storage.read(uri)
+    except InputMissing as error:
+        raise ManifestMissing(f"{uri}, the chunk table of the job, is gone") from error
+    if sha256_of(data) != manifest.chunk_table_sha256:
+        raise ManifestMissing(f"{uri} is not the chunk table that the manifest was written with")
+    return ChunkTable.from_bytes(data)
