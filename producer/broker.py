@@ -40,6 +40,13 @@ class Broker:
             raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
 
     def workers(self, timeout_seconds: float = 1.5) -> dict[str, Any]:
-        """Return the workers that answer a ping, by name."""
-        replies: list[dict[str, Any]] = self._app.control.ping(timeout=timeout_seconds)
+        """Return the workers that answer a ping, by name.
+
+        Raises:
+            BrokerUnavailable: Nobody can be asked.
+        """
+        try:
+            replies: list[dict[str, Any]] = self._app.control.ping(timeout=timeout_seconds)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
         return {name: answer for reply in replies for name, answer in reply.items()}

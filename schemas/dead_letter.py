@@ -1,11 +1,20 @@
 """The record kept on the object store for every buried chunk and generation."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from schemas.job import InputFile, JobId, Record
 
 DEAD_LETTER_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buried:
+    """What the counters keep of a dead chunk."""
+
+    rows: int
+    code: str
 
 
 class AttemptRecord(Record):

@@ -11,7 +11,7 @@
     │  └─ UnexpectedError       anything outside this tree, wrapped at the task boundary
     ├─ PermanentError           bury at once, trying again cannot help
     │  ├─ MessageInvalid        not a message we wrote, or of a version we do not know
-    │  ├─ ManifestMissing       the job's manifest or chunk table is gone or damaged
+    │  ├─ ManifestMissing       the job's manifest or another of its records is gone or damaged
     │  ├─ InputMissing          no such file, empty glob, bucket or column gone
     │  ├─ InputChanged          size or ETag differ from the plan
     │  ├─ InputCorrupt          not Parquet, damaged footer or page, encrypted
@@ -131,7 +131,7 @@ class MessageInvalid(PermanentError):
 
 
 class ManifestMissing(PermanentError):
-    """The job's manifest or chunk table is gone or damaged."""
+    """The job's manifest, chunk table or another of its records is gone or damaged."""
 
     code = "manifest_missing"
     job_wide = True

@@ -6,7 +6,7 @@ Idempotent: whoever notices that a job has no pending chunk may call it, several
 from datetime import UTC, datetime
 
 from schemas import layout
-from schemas.job import Manifest
+from schemas.job import Manifest, parse_record
 from schemas.states import JobState
 from schemas.storage import Storage
 from schemas.summary import Summary
@@ -27,12 +27,15 @@ def finalize(storage: Storage, manifest: Manifest, found: Survey) -> Summary:
     storage.replace(layout.summary(output), summary.model_dump_json(indent=2).encode())
     if summary.state is JobState.SUCCEEDED:
         storage.create(layout.success_marker(output), b"")
+    else:
+        storage.delete(layout.success_marker(output))
     return summary
 
 
 def read_summary(storage: Storage, output: str) -> Summary:
     """Return the summary of a job that has ended."""
-    return Summary.model_validate_json(storage.read(layout.summary(output)))
+    uri = layout.summary(output)
+    return parse_record(Summary, storage.read(uri), uri)
 
 
 def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
@@ -67,4 +70,5 @@ def _outcome(manifest: Manifest, found: Survey, sums: Tally) -> JobState:
         return JobState.CANCELLED if found.cancelled else JobState.FAILED
     budget = manifest.spec.max_row_errors
     within = budget is None or budget.allows(sums.rows_error, manifest.rows)
-    return JobState.SUCCEEDED if within and not found.dead else JobState.FAILED
+    complete = sums.rows_scored + sums.rows_error == manifest.rows
+    return JobState.SUCCEEDED if within and complete and not found.dead else JobState.FAILED

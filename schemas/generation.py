@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from schemas import layout
-from schemas.job import JobId, Record
+from schemas.job import JobId, Record, parse_record
 from schemas.storage import Storage
 
 GENERATION_VERSION: Final = 1
@@ -28,7 +28,7 @@ class Generation(Record):
 def read_generations(storage: Storage, output: str) -> list[Generation]:
     """Return the job's reprocess records, oldest first."""
     found = storage.list_objects(layout.generations(output))
-    records = [Generation.model_validate_json(storage.read(o.uri)) for o in found]
+    records = [parse_record(Generation, storage.read(o.uri), o.uri) for o in found]
     return sorted(records, key=lambda g: g.number)
 
 

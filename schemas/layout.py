@@ -12,8 +12,8 @@ OUTPUT/_bulkscore/summary.json                    the account
 
 import re
 
-_PART = re.compile(r"^part-(\d{6,})\.parquet$")
-_DEAD_LETTER = re.compile(r"^(\d{6,})-g(\d+)\.json$")
+_PART = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet", re.ASCII)
+_DEAD_LETTER = re.compile(r"(\d{6}|[1-9]\d{6,})-g(\d+)\.json", re.ASCII)
 
 
 def _under(output: str, *parts: str) -> str:
@@ -72,11 +72,11 @@ def summary(output: str) -> str:
 
 def chunk_of_result(name: str) -> int | None:
     """Return the chunk whose result has this file name, or None for another file."""
-    match = _PART.match(name)
+    match = _PART.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def chunk_of_dead_letter(name: str) -> tuple[int, int] | None:
     """Return chunk and generation of a dead letter's file name, or None for another file."""
-    match = _DEAD_LETTER.match(name)
+    match = _DEAD_LETTER.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None

@@ -4,6 +4,7 @@
 --   jobs             zset    job id -> time it was opened (s)
 --   active           set     ids of jobs that still need a reconciler
 --   job:<id>         hash    output, priority, state, chunks, rows, generation, opened, closed,
+--                            halted_by (token of the attempt that stopped the job),
 --                            cursor (chunks below it were handed to the queue once),
 --                            queued running retrying succeeded dead cancelled (the histogram),
 --                            rows_scored rows_error rows_dead tokens truncated_rows scoring_seconds
@@ -15,6 +16,8 @@
 --   attempts:<id>    hash    chunk -> attempts begun in this generation; gone once it succeeds
 --   history:<id>     hash    chunk -> JSON list of failed attempts; gone once it succeeds
 --   codes:<id>       hash    "row:<code>" | "chunk:<code>" -> count
+--   buried:<id>      hash    chunk -> "<rows> <code>" of a dead chunk: what to take off the counters
+--                            when it lives again
 --
 -- A chunk that is queued or retrying is at or above the cursor, or in `enqueued`, or in `due`.
 -- Keys of a closed job live on for KEEP_SECONDS. All times are the server's own.
@@ -28,8 +31,8 @@ local prefix, move_name, job = KEYS[1], ARGV[1], ARGV[2]
 local function key(kind) return prefix .. kind .. ':' .. job end
 local JOB, STATES, ENQUEUED, DUE = key('job'), key('states'), key('enqueued'), key('due')
 local LEASES, OWNERS, ATTEMPTS = key('leases'), key('owners'), key('attempts')
-local HISTORY, CODES = key('history'), key('codes')
-local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, CODES}
+local HISTORY, CODES, BURIED = key('history'), key('codes'), key('buried')
+local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, CODES, BURIED}
 
 local NAMES = {q = 'queued', r = 'running', t = 'retrying', s = 'succeeded', d = 'dead', c = 'cancelled'}
 local LEGAL = {q = 'rsdc', r = 'qtsdc', t = 'rsdc', s = '', d = 'qs', c = 'qs'}
@@ -40,6 +43,21 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function field(name) return redis.call('HGET', JOB, name) end
 local function state_of(chunk) return redis.call('GETRANGE', STATES, chunk, chunk) end
 
+local function unbury(chunk)
+  local found = redis.call('HGET', BURIED, chunk)
+  if not found then return end
+  local rows, code = string.match(found, '^(%d+) (.*)$')
+  redis.call('HDEL', BURIED, chunk)
+  redis.call('HINCRBY', JOB, 'rows_dead', -rows)
+  redis.call('HINCRBY', CODES, 'chunk:' .. code, -1)
+end
+
+local function bury(chunk, rows, code)
+  redis.call('HSET', BURIED, chunk, rows .. ' ' .. code)
+  redis.call('HINCRBY', JOB, 'rows_dead', rows)
+  redis.call('HINCRBY', CODES, 'chunk:' .. code, 1)
+end
+
 local function shift(chunk, to)
   local from = state_of(chunk)
   if from == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
@@ -49,6 +67,7 @@ local function shift(chunk, to)
   redis.call('SETRANGE', STATES, chunk, to)
   redis.call('HINCRBY', JOB, NAMES[from], -1)
   redis.call('HINCRBY', JOB, NAMES[to], 1)
+  if from == 'd' then unbury(chunk) end
   return false
 end
 
@@ -78,19 +97,25 @@ end
 
 local function is_cancelled() return field('state') == 'cancelled' end
 
--- Give a running chunk back: to the queue, or to the heap of a cancelled job.
-local function put_back(chunk)
-  free(chunk)
-  local problem = shift(chunk, is_cancelled() and 'c' or 'q')
+-- Give a running chunk back: to the queue from `due` on, or to the heap of a cancelled job.
+local function put_back(chunk, to, due)
+  local cancelled = is_cancelled()
+  local problem = shift(chunk, cancelled and 'c' or to)
   if problem then return problem end
-  if not is_cancelled() then redis.call('ZADD', DUE, now, chunk) end
+  if cancelled then
+    forget(chunk)
+  else
+    free(chunk)
+    redis.call('ZADD', DUE, due, chunk)
+  end
   return false
 end
 
 local moves = {}
 
--- open: output, priority, chunks, rows, generation, states ('' = all queued), counters as JSON
-function moves.open(output, priority, chunks, rows, generation, states, counters)
+-- open: output, priority, chunks, rows, generation, states ('' = all queued), counters as JSON,
+-- dead chunks as JSON: chunk -> [rows, code]
+function moves.open(output, priority, chunks, rows, generation, states, counters, dead)
   if redis.call('EXISTS', JOB) == 1 then return 0 end
   chunks = tonumber(chunks)
   if states == '' then states = string.rep('q', chunks) end
@@ -105,6 +130,7 @@ function moves.open(output, priority, chunks, rows, generation, states, counters
     if string.find(name, ':', 1, true) then redis.call('HSET', CODES, name, value)
     else redis.call('HSET', JOB, name, value) end
   end
+  for chunk, place in pairs(cjson.decode(dead)) do bury(chunk, place[1], place[2]) end
   redis.call('ZADD', prefix .. 'jobs', clock[1], job)
   redis.call('SADD', prefix .. 'active', job)
   return 1
@@ -140,17 +166,17 @@ function moves.claim(window, grace, missing)
   local cursor, chunks = tonumber(field('cursor')), tonumber(field('chunks'))
   while room > 0 and cursor < chunks do
     local slice = redis.call('GETRANGE', STATES, cursor, cursor + SCAN - 1)
-    local at = string.find(slice, 'q', 1, true)
-    if not at then
-      cursor = cursor + #slice
-    else
-      local chunk = cursor + at - 1
-      cursor = chunk + 1
-      if not redis.call('ZSCORE', ENQUEUED, chunk) and not redis.call('ZSCORE', DUE, chunk) then
+    if slice == '' then return redis.error_reply('SHORT states end before chunk ' .. cursor) end
+    local at = 0
+    repeat
+      at = string.find(slice, 'q', at + 1, true)
+      local chunk = at and cursor + at - 1
+      if at and not redis.call('ZSCORE', ENQUEUED, chunk) and not redis.call('ZSCORE', DUE, chunk) then
         claim(chunk)
         room = room - 1
       end
-    end
+    until not at or room == 0
+    cursor = cursor + (at or #slice)
   end
   redis.call('HSET', JOB, 'cursor', cursor)
   return claimed
@@ -163,9 +189,14 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
   if state == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
   if state == 's' or state == 'd' or state == 'c' then return {NAMES[state], 0, generation} end
   if field('state') ~= 'running' then return {is_cancelled() and 'cancelled' or 'halted', 0, generation} end
+  local function begun(attempt)
+    return {attempt > tonumber(max_attempts) and 'poison' or 'begun', attempt, generation}
+  end
   local holder, holder_worker = owner(chunk)
-  if holder == token then
-    return {'begun', tonumber(redis.call('HGET', ATTEMPTS, chunk)), generation}
+  if holder == token then return begun(tonumber(redis.call('HGET', ATTEMPTS, chunk))) end
+  -- A message that arrives twice must not cut a back-off short.
+  if state == 't' and tonumber(redis.call('ZSCORE', DUE, chunk) or 0) > now then
+    return {'busy', 0, generation}
   end
   local ends = redis.call('ZSCORE', LEASES, chunk)
   -- A worker runs one chunk at a time: a lease of its own is that of a child that died.
@@ -177,9 +208,7 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
   unqueue(chunk)
   redis.call('ZADD', LEASES, now + lease, chunk)
   redis.call('HSET', OWNERS, chunk, token .. ' ' .. worker)
-  local attempt = redis.call('HINCRBY', ATTEMPTS, chunk, 1)
-  if attempt > tonumber(max_attempts) then return {'poison', attempt, generation} end
-  return {'begun', attempt, generation}
+  return begun(redis.call('HINCRBY', ATTEMPTS, chunk, 1))
 end
 
 -- heartbeat: chunk, token, lease (ms) -> 'held' | 'lost' | 'cancelled'
@@ -192,58 +221,62 @@ end
 
 -- finish: chunk, account as JSON -> 1 when this call counted it, 0 when it was counted before.
 -- Needs no lease: it states that the result object exists, and carries that object's account.
+-- A job that had ended becomes active again, so that its summary is written anew.
 function moves.finish(chunk, account)
   if state_of(chunk) == 's' then return 0 end
-  local was_dead = state_of(chunk) == 'd'
   local problem = shift(chunk, 's')
   if problem then return problem end
   forget(chunk)
   local counts = cjson.decode(account)
-  for name, value in pairs(counts.numbers) do redis.call('HINCRBYFLOAT', JOB, name, value) end
+  for name, value in pairs(counts.numbers) do redis.call('HINCRBY', JOB, name, value) end
+  redis.call('HINCRBYFLOAT', JOB, 'scoring_seconds', counts.seconds)
   for code, count in pairs(counts.errors) do redis.call('HINCRBY', CODES, 'row:' .. code, count) end
-  if was_dead then redis.call('HINCRBY', JOB, 'rows_dead', -counts.rows) end
+  if field('closed') then redis.call('SADD', prefix .. 'active', job) end
   return 1
 end
 
 -- retry: chunk, token, delay (ms), attempt record as JSON -> 1, or 0 when the lease is lost
 function moves.retry(chunk, token, delay, record)
   if owner(chunk) ~= token then return 0 end
-  local problem = shift(chunk, 't')
+  local problem = put_back(chunk, 't', now + delay)
   if problem then return problem end
-  free(chunk)
+  if is_cancelled() then return 1 end
   local history = redis.call('HGET', HISTORY, chunk)
   redis.call('HSET', HISTORY, chunk, history and (string.sub(history, 1, -2) .. ',' .. record .. ']')
     or ('[' .. record .. ']'))
-  redis.call('ZADD', DUE, now + delay, chunk)
   return 1
 end
 
--- bury: chunk, token ('' = the dead letter was found in storage), code, rows -> 1 | 0 as above
+-- bury: chunk, token ('' = the dead letter was found in storage), code, rows -> 1 | 0 as above.
+-- A result or a cancellation that came first stands.
 function moves.bury(chunk, token, code, rows)
-  if state_of(chunk) == 'd' then return 0 end
+  local state = state_of(chunk)
+  if state == 'd' or state == 's' or state == 'c' then return 0 end
   if token ~= '' and owner(chunk) ~= token then return 0 end
   local problem = shift(chunk, 'd')
   if problem then return problem end
   forget(chunk)
-  redis.call('HINCRBY', CODES, 'chunk:' .. code, 1)
-  redis.call('HINCRBY', JOB, 'rows_dead', rows)
+  bury(chunk, rows, code)
   return 1
 end
 
--- halt: chunk, token -> 1 when this call stopped the job because of an error that every chunk would
--- meet, 0 when it was stopped before. Its chunks keep their states; `reopen` lets it go on.
+-- halt: chunk, token -> 1 when this attempt stopped the job because of an error that every chunk
+-- would meet, 0 when it was stopped before. Its chunks keep their states; `reopen` lets it go on.
 function moves.halt(chunk, token)
+  if field('halted_by') == token then return 1 end
   if owner(chunk) ~= token or field('state') ~= 'running' then return 0 end
-  redis.call('HSET', JOB, 'state', 'failed')
+  redis.call('HSET', JOB, 'state', 'failed', 'halted_by', token)
   return 1
 end
 
 -- hand_back: chunk, token -> 1 | 0; the attempt is not charged
 function moves.hand_back(chunk, token)
   if owner(chunk) ~= token then return 0 end
-  local problem = put_back(chunk)
+  local attempts = tonumber(redis.call('HGET', ATTEMPTS, chunk)) - 1
+  local problem = put_back(chunk, 'q', now)
   if problem then return problem end
-  redis.call('HINCRBY', ATTEMPTS, chunk, -1)
+  if attempts == 0 then redis.call('HDEL', ATTEMPTS, chunk)
+  elseif not is_cancelled() then redis.call('HSET', ATTEMPTS, chunk, attempts) end
   return 1
 end
 
@@ -251,28 +284,26 @@ end
 function moves.sweep()
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now)
   for _, chunk in ipairs(expired) do
-    local problem = put_back(chunk)
+    local problem = put_back(chunk, 'q', now)
     if problem then return problem end
   end
   return expired
 end
 
--- reopen: generation, chunks as JSON, letters as JSON {chunk: {code, rows}} of those that are dead
--- -> how many dead or cancelled chunks are queued again
-function moves.reopen(generation, chunks, letters)
+-- reopen: generation, chunks as JSON -> how many dead or cancelled chunks are queued again.
+-- Messages of a job that was stopped were taken and thrown away: what was enqueued is due at once.
+function moves.reopen(generation, chunks)
+  if field('state') ~= 'running' then
+    for _, chunk in ipairs(redis.call('ZRANGE', ENQUEUED, 0, -1)) do redis.call('ZADD', DUE, now, chunk) end
+    redis.call('DEL', ENQUEUED)
+  end
   local count, lowest = 0, tonumber(field('cursor'))
-  letters = cjson.decode(letters)
   for _, chunk in ipairs(cjson.decode(chunks)) do
     local state = state_of(chunk)
     if state == 'd' or state == 'c' then
       local problem = shift(chunk, 'q')
       if problem then return problem end
       forget(chunk)
-      local letter = state == 'd' and letters[tostring(chunk)]
-      if letter then
-        redis.call('HINCRBY', CODES, 'chunk:' .. letter.code, -1)
-        redis.call('HINCRBY', JOB, 'rows_dead', -letter.rows)
-      end
       lowest = math.min(lowest, chunk)
       count = count + 1
     end
@@ -281,14 +312,16 @@ function moves.reopen(generation, chunks, letters)
   if tonumber(generation) > tonumber(field('generation')) then
     redis.call('HSET', JOB, 'generation', generation)
   end
-  redis.call('HDEL', JOB, 'closed')
+  redis.call('HDEL', JOB, 'closed', 'halted_by')
   for _, name in ipairs(JOB_KEYS) do redis.call('PERSIST', name) end
   redis.call('SADD', prefix .. 'active', job)
   return count
 end
 
--- cancel -> how many chunks will not be scored; those that run end by themselves
+-- cancel -> how many chunks will not be scored; those that run end by themselves. A job that has
+-- ended stays as it is.
 function moves.cancel()
+  if field('closed') then return 0 end
   local states, waiting = redis.call('GET', STATES), 0
   for _, letter in ipairs({'q', 't'}) do
     local changed, count = string.gsub(states, letter, 'c')
@@ -302,16 +335,21 @@ function moves.cancel()
   return waiting
 end
 
--- close: state -> the job has ended and its summary is written
+-- close: state -> 1: the job has ended and its summary is written; 0: it was opened again meanwhile
 function moves.close(state)
+  local waiting = field('queued') + field('retrying')
+  if tonumber(field('running')) > 0 or (field('state') == 'running' and waiting > 0) then return 0 end
   redis.call('HSET', JOB, 'state', state, 'closed', clock[1])
   redis.call('SREM', prefix .. 'active', job)
   for _, name in ipairs(JOB_KEYS) do redis.call('EXPIRE', name, KEEP_SECONDS) end
-  redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', clock[1] - KEEP_SECONDS)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'jobs', '-inf', clock[1] - KEEP_SECONDS)) do
+    if redis.call('EXISTS', prefix .. 'job:' .. old) == 0 then redis.call('ZREM', prefix .. 'jobs', old) end
+  end
   return 1
 end
 
 if move_name ~= 'open' and redis.call('EXISTS', JOB) == 0 then
   return redis.error_reply('NOJOB ' .. job)
 end
+if not moves[move_name] then return redis.error_reply('NOMOVE ' .. move_name) end
 return moves[move_name](unpack(ARGV, 3))

@@ -1,13 +1,14 @@
 """The live record of every chunk in Redis: a thin face over `ledger.lua`.
 
 Redis may be lost at any time; what is said here can be rebuilt from the object store
-(`schemas.account`). Every call bears repetition, because a client repeats a command whose reply
+(`schemas.resume`). Every call bears repetition, because a client repeats a command whose reply
 it did not get.
 """
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, cast
@@ -16,7 +17,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from schemas.dead_letter import AttemptRecord, DeadLetter
+from schemas.dead_letter import AttemptRecord, Buried
 from schemas.errors import BrokerUnavailable, JobUnknown
 from schemas.job import Priority
 from schemas.message import queue_name
@@ -25,8 +26,9 @@ from schemas.settings import BrokerSettings, redact
 from schemas.states import ChunkState, JobState
 
 PREFIX = "bulkscore:"
-# A command is sent again this often when the connection breaks.
-COMMAND_RETRIES = 2
+# A command is sent again this often when the connection breaks. Each try waits for a whole
+# time-out: with the defaults a frozen server is told of after some 10 s.
+COMMAND_RETRIES = 1
 
 BeginOutcome = Literal["begun", "busy", "poison", "succeeded", "dead", "cancelled", "halted"]
 LeaseState = Literal["held", "lost", "cancelled"]
@@ -42,7 +44,15 @@ _JOB_KINDS = (
     "attempts",
     "history",
     "codes",
+    "buried",
 )
+# Take or renew the lease on a role, in one step, so that nobody renews another's.
+_ELECT = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +125,7 @@ def broker_errors(url: str) -> Iterator[None]:
         raise BrokerUnavailable(f"Redis at {redact(url)} refuses the login: {error}") from error
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
         raise BrokerUnavailable(f"Redis at {redact(url)} does not answer: {error}") from error
-    except redis.exceptions.ResponseError as error:
+    except redis.exceptions.RedisError as error:
         raise BrokerUnavailable(f"Redis at {redact(url)} refused a command: {error}") from error
 
 
@@ -127,6 +137,7 @@ class Ledger:
         self._redis = connect(settings)
         source = files("schemas").joinpath("ledger.lua").read_text(encoding="utf-8")
         self._script = self._redis.register_script(source)
+        self._elect = self._redis.register_script(_ELECT)
 
     def ping(self) -> None:
         """Raise BrokerUnavailable when Redis cannot be used."""
@@ -144,16 +155,20 @@ class Ledger:
         generation: int = 0,
         states: Sequence[ChunkState] | None = None,
         counters: Mapping[str, float] | None = None,
+        buried: Mapping[int, Buried] | None = None,
     ) -> bool:
-        """Enter a job; `states` and `counters` restore one that storage knows more about.
+        """Enter a job; `states`, `counters` and `buried` restore one that storage knows more about.
 
         Returns:
             True when this call entered it, False when it was there.
         """
+        if states is not None and len(states) != chunks:
+            raise AssertionError(f"bug: {len(states)} states for the {chunks} chunks of {job_id}")
         letters = "".join(state.letter for state in states or ())
-        body = json.dumps(dict(counters or {}))
+        numbers = json.dumps(dict(counters or {}))
+        dead = json.dumps({c: [b.rows, b.code] for c, b in (buried or {}).items()})
         opened = self._move(
-            "open", job_id, output, priority, chunks, rows, generation, letters, body
+            "open", job_id, output, priority, chunks, rows, generation, letters, numbers, dead
         )
         return bool(opened)
 
@@ -188,9 +203,8 @@ class Ledger:
             "rows_error": account.rows - account.rows_scored,
             "tokens": account.tokens,
             "truncated_rows": account.truncated_rows,
-            "scoring_seconds": account.seconds,
         }
-        body = {"numbers": numbers, "errors": account.errors, "rows": account.rows}
+        body = {"numbers": numbers, "seconds": account.seconds, "errors": account.errors}
         return bool(self._move("finish", job_id, chunk, json.dumps(body)))
 
     def retry(
@@ -218,33 +232,20 @@ class Ledger:
         """Free the chunks whose lease has run out, and return them."""
         return [int(c) for c in self._move("sweep", job_id)]
 
-    def reopen(
-        self,
-        job_id: str,
-        chunks: Sequence[int],
-        *,
-        generation: int,
-        letters: Iterable[DeadLetter] = (),
-    ) -> int:
+    def reopen(self, job_id: str, chunks: Sequence[int], *, generation: int) -> int:
         """Queue dead or cancelled chunks again; return how many there were.
 
-        Args:
-            job_id: The job.
-            chunks: The chunks.
-            generation: The job's generation from now on, unless it is higher already.
-            letters: The dead letters of those that are dead, which no longer count.
+        `generation` is the job's from now on, unless it is higher already.
         """
-        no_longer = {str(x.chunk): {"code": x.code, "rows": x.rows} for x in letters}
-        bodies = json.dumps(list(chunks)), json.dumps(no_longer)
-        return int(self._move("reopen", job_id, generation, *bodies))
+        return int(self._move("reopen", job_id, generation, json.dumps(list(chunks))))
 
     def cancel(self, job_id: str) -> int:
-        """Stop a job; return how many chunks will not be scored."""
+        """Stop a job that has not ended; return how many chunks will not be scored."""
         return int(self._move("cancel", job_id))
 
-    def close(self, job_id: str, state: JobState) -> None:
-        """Enter that the job has ended and its summary is written."""
-        self._move("close", job_id, state.value)
+    def close(self, job_id: str, state: JobState) -> bool:
+        """Enter that the job has ended and its summary is written; False if it runs again."""
+        return bool(self._move("close", job_id, state.value))
 
     def history(self, job_id: str, chunk: int) -> tuple[AttemptRecord, ...]:
         """Return the failed attempts of a chunk, oldest first."""
@@ -269,13 +270,23 @@ class Ledger:
     def states(self, job_id: str) -> list[ChunkState]:
         """Return the state of every chunk in order."""
         with broker_errors(self._url):
-            letters = self._redis.get(f"{PREFIX}states:{job_id}") or ""
+            letters = self._redis.get(f"{PREFIX}states:{job_id}")
+        if letters is None:
+            raise _unknown(job_id)
         return [_LETTERS[letter] for letter in letters]
 
     def jobs(self) -> list[str]:
         """Return the ids of all jobs the ledger knows, oldest first."""
+        with broker_errors(self._url), self._redis.pipeline(transaction=False) as pipe:
+            ids = list(self._redis.zrange(f"{PREFIX}jobs", 0, -1))
+            for job_id in ids:
+                pipe.exists(f"{PREFIX}job:{job_id}")
+            return [job_id for job_id, there in zip(ids, pipe.execute(), strict=True) if there]
+
+    def knows(self, job_id: str) -> bool:
+        """Say whether the job is in the ledger."""
         with broker_errors(self._url):
-            return list(self._redis.zrange(f"{PREFIX}jobs", 0, -1))
+            return bool(self._redis.exists(f"{PREFIX}job:{job_id}"))
 
     def active(self) -> list[str]:
         """Return the ids of the jobs that a reconciler has to look after."""
@@ -297,10 +308,18 @@ class Ledger:
             raise _unknown(job_id)
         return _status(job_id, job, codes, now=int(seconds) + int(micros) / 1e6)
 
-    def enqueued(self, job_id: str) -> int:
-        """Return how many chunks should have a message on the queue."""
+    def enqueued(self, *job_ids: str) -> int:
+        """Return how many chunks of these jobs should have a message on the queue."""
+        with broker_errors(self._url), self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.zcard(f"{PREFIX}enqueued:{job_id}")
+            return sum(pipe.execute())
+
+    def waiting_since(self, job_id: str) -> float:
+        """Return when the job's longest waiting message was sent (ms), infinity without one."""
         with broker_errors(self._url):
-            return int(self._redis.zcard(f"{PREFIX}enqueued:{job_id}"))
+            first = self._redis.zrange(f"{PREFIX}enqueued:{job_id}", 0, 0, withscores=True)
+        return float(first[0][1]) if first else math.inf
 
     def queue_length(self, priority: Priority) -> int:
         """Return the number of messages on a queue."""
@@ -309,13 +328,8 @@ class Ledger:
 
     def elect(self, name: str, token: str, *, lease_ms: int) -> bool:
         """Take or renew the lease on a role that one process at a time should play."""
-        key = f"{PREFIX}elected:{name}"
         with broker_errors(self._url):
-            if self._redis.set(key, token, nx=True, px=lease_ms):
-                return True
-            if self._redis.get(key) != token:
-                return False
-            return bool(self._redis.pexpire(key, lease_ms))
+            return bool(self._elect(keys=[f"{PREFIX}elected:{name}"], args=[token, lease_ms]))
 
     def forget(self, job_id: str) -> None:
         """Remove a job from the ledger; its objects stay."""
@@ -330,9 +344,9 @@ class Ledger:
             try:
                 return self._script(keys=[PREFIX], args=[move, job_id, *arguments])
             except redis.exceptions.ResponseError as error:
-                if "NOJOB" in str(error):
+                if str(error).startswith("NOJOB"):
                     raise _unknown(job_id) from None
-                if "ILLEGAL" in str(error) or "NOCHUNK" in str(error):
+                if str(error).startswith(("ILLEGAL", "NOCHUNK", "NOMOVE", "SHORT")):
                     raise AssertionError(f"bug: {move} of job {job_id}: {error}") from error
                 raise
 
@@ -346,7 +360,7 @@ def _unknown(job_id: str) -> JobUnknown:
 
 def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: float) -> JobStatus:
     def number(name: str) -> int:
-        return int(float(job.get(name, 0)))
+        return int(job.get(name, 0))
 
     def counts(kind: str) -> dict[str, int]:
         prefix = f"{kind}:"

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas.errors import MessageInvalid
 from schemas.job import JobId, Priority, Record
@@ -16,8 +16,8 @@ class ChunkMessage(Record):
 
     version: Literal[1] = MESSAGE_VERSION
     job_id: JobId
-    chunk: int
-    generation: int
+    chunk: int = Field(ge=0)
+    generation: int = Field(ge=0)
 
 
 def parse_message(body: object) -> ChunkMessage:

@@ -16,6 +16,7 @@ from schemas.job import Priority
 from schemas.ledger import JobStatus, Ledger
 from schemas.manifest import read_manifest
 from schemas.message import ChunkMessage
+from schemas.resume import resume
 from schemas.settings import ScheduleSettings
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
@@ -56,6 +57,8 @@ class Reconciler:
                     self.run_once()
             except BulkError as error:
                 logger.warning("reconcile: %s", error, extra={"action": "reconcile_failed"})
+            except Exception:  # the thread's top frame: without it no job would go on
+                logger.exception("reconcile", extra={"action": "reconcile_failed"})
 
     def elected(self) -> bool:
         """Take or renew the lease that says which process reconciles."""
@@ -64,36 +67,41 @@ class Reconciler:
 
     def run_once(self, only: str | None = None) -> list[Pass]:
         """Make one pass over all active jobs, or over one; one job's trouble stops no other."""
+        statuses = self._active()
         passes = []
-        for status in self._active(only):
+        for status in statuses:
+            if only is not None and status.job_id != only:
+                continue
+            names = {"action": "reconcile_failed", "job_id": status.job_id}
             try:
-                passes.append(self._reconcile(status))
+                passes.append(self._reconcile(status, among=statuses))
             except BulkError as error:
-                logger.warning(
-                    "job %s: %s",
-                    status.job_id,
-                    error,
-                    extra={"action": "reconcile_failed", "job_id": status.job_id},
-                )
+                logger.warning("job %s: %s", status.job_id, error, extra=names)
+            except Exception:
+                logger.exception("job %s", status.job_id, extra=names)
         return passes
 
-    def _active(self, only: str | None) -> list[JobStatus]:
+    def _active(self) -> list[JobStatus]:
+        """Return the active jobs, first the one with the longest waiting message.
+
+        Messages are taken in order, so a lost one belongs to that job sooner or later.
+        """
         found = []
         for job_id in self._ledger.active():
-            if only is None or job_id == only:
-                try:
-                    found.append(self._ledger.status(job_id))
-                except JobUnknown:
-                    logger.info("job %s is gone from the ledger", job_id)
-        return found
+            try:
+                found.append((self._ledger.waiting_since(job_id), self._ledger.status(job_id)))
+            except JobUnknown:
+                logger.info("job %s is gone from the ledger", job_id)
+        return [status for _, status in sorted(found, key=lambda pair: pair[0])]
 
-    def _reconcile(self, status: JobStatus) -> Pass:
+    def _reconcile(self, status: JobStatus, *, among: Sequence[JobStatus]) -> Pass:
         expired = self._ledger.sweep(status.job_id)
+        rivals = [other.job_id for other in among if other.priority == status.priority]
         claimed = self._ledger.claim(
             status.job_id,
             window=self._settings.window_chunks,
             grace_ms=int(self._settings.enqueue_grace_seconds * 1000),
-            missing=self._missing(status.priority),
+            missing=self._missing(status.priority, rivals),
         )
         if claimed:
             messages = [
@@ -104,14 +112,9 @@ class Reconciler:
         ended = self._end(status.job_id)
         return Pass(job_id=status.job_id, enqueued=len(claimed), expired=len(expired), ended=ended)
 
-    def _missing(self, priority: Priority) -> int:
+    def _missing(self, priority: Priority, job_ids: Sequence[str]) -> int:
         """Return how many messages should be on the queue of this priority and are not."""
-        expected = sum(
-            self._ledger.enqueued(status.job_id)
-            for status in self._active(None)
-            if status.priority == priority
-        )
-        return max(0, expected - self._ledger.queue_length(priority))
+        return max(0, self._ledger.enqueued(*job_ids) - self._ledger.queue_length(priority))
 
     def _end(self, job_id: str) -> JobState | None:
         status = self._ledger.status(job_id)
@@ -121,13 +124,19 @@ class Reconciler:
         manifest = read_manifest(self._storage, status.output)
         found = survey(self._storage, manifest)
         if found.missing and not stopped:
-            # The ledger says done and the object is not there: the object is what counts.
-            raise BulkError(
-                f"{len(found.missing)} chunks of job {job_id} are done in the ledger and have no "
-                f"result under {status.output}; run `bulkscore resume {status.output}`"
+            # The object is what counts: whatever has none is queued again.
+            logger.warning(
+                "%d chunks of job %s are done in the ledger and have no result under %s",
+                len(found.missing),
+                job_id,
+                status.output,
+                extra={"action": "resumed", "job_id": job_id},
             )
+            resume(self._storage, self._ledger, manifest)
+            return None
         summary = finalize(self._storage, manifest, found)
-        self._ledger.close(job_id, summary.state)
+        if not self._ledger.close(job_id, summary.state):
+            return None
         logger.info(
             "job %s %s: %d rows scored, %d with an error, %d in dead chunks",
             job_id,

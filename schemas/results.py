@@ -1,11 +1,11 @@
 """The result of a chunk: its Arrow schema and the account in its file's metadata."""
 
-import json
 from collections.abc import Mapping
 from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from schemas.errors import InputCorrupt
 from schemas.job import JobId, Record
@@ -86,7 +86,11 @@ def parse_account(metadata: Mapping[bytes, bytes] | None, uri: str) -> ResultAcc
     """
     if not metadata or _METADATA_KEY not in metadata:
         raise InputCorrupt(f"{uri} is not a result of bulkscore: its footer carries no account")
-    return ResultAccount.model_validate(json.loads(metadata[_METADATA_KEY]))
+    try:
+        return ResultAccount.model_validate_json(metadata[_METADATA_KEY])
+    except ValidationError as error:
+        problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
+        raise InputCorrupt(f"the account in the footer of {uri} is damaged: {problems}") from None
 
 
 def read_account(storage: Storage, uri: str) -> ResultAccount:

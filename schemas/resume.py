@@ -1,7 +1,10 @@
 """Bringing the ledger in step with the object store, which is the record."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from schemas import layout
+from schemas.errors import JobUnknown, OutputTaken
 from schemas.job import Manifest
 from schemas.ledger import Ledger
 from schemas.states import ChunkState, JobState
@@ -22,14 +25,27 @@ class Resumed:
 def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
     """Enter a job again from its manifest, results and dead letters, or settle what differs.
 
-    Safe at any time and any number of times; chunks that are running go on.
+    Safe at any time and any number of times; chunks that are running go on. What is written to
+    the store before the ledger hears of it (results, dead letters, reprocess records, the marker
+    of a cancelled job) is settled here when the writer died in between.
+
+    Raises:
+        OutputTaken: The ledger knows another job by this id.
     """
+    # Before the survey: an object comes before its state, so that a state known now whose object
+    # the survey does not find has lost it.
+    known = _known_states(ledger, manifest)
     found = survey(storage, manifest)
-    if _claims_too_much(ledger, manifest, found):
+    if found.missing:
+        storage.delete(layout.success_marker(manifest.spec.output))
+    if known and any(known[chunk] is ChunkState.SUCCEEDED for chunk in found.missing):
         ledger.forget(manifest.job_id)
-    restored = _restore(storage, ledger, manifest, found)
-    if not restored:
-        _settle(storage, ledger, manifest, found)
+        known = None
+    restored = False
+    if known is None:
+        restored = _restore(storage, ledger, manifest, found)
+    else:
+        _settle(storage, ledger, manifest, found, known)
     return Resumed(
         restored=restored,
         succeeded=len(found.results),
@@ -38,18 +54,23 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
     )
 
 
-def _claims_too_much(ledger: Ledger, manifest: Manifest, found: Survey) -> bool:
-    """Say whether the ledger calls a chunk succeeded whose result is not there (any more)."""
-    if manifest.job_id not in ledger.jobs():
-        return False
-    states = ledger.states(manifest.job_id)
-    return any(states[chunk] is ChunkState.SUCCEEDED for chunk in found.missing)
+def _known_states(ledger: Ledger, manifest: Manifest) -> list[ChunkState] | None:
+    try:
+        output = ledger.status(manifest.job_id).output
+        states = ledger.states(manifest.job_id)
+    except JobUnknown:
+        return None
+    if output != manifest.spec.output:
+        raise OutputTaken(
+            f"the ledger knows job {manifest.job_id} with the output {output}, "
+            f"not {manifest.spec.output}"
+        )
+    return states
 
 
 def _restore(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey) -> bool:
-    if manifest.job_id in ledger.jobs():
-        return False
     fresh = not (found.results or found.dead or found.cancelled)
+    sums = None if fresh else tally(storage, manifest, found)
     restored = ledger.open(
         manifest.job_id,
         output=manifest.spec.output,
@@ -58,21 +79,37 @@ def _restore(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey
         rows=manifest.rows,
         generation=found.generation,
         states=None if fresh else [found.state_of(c) for c in range(manifest.chunks)],
-        counters=None if fresh else tally(storage, manifest, found).counters(),
+        counters=sums.counters() if sums else None,
+        buried=sums.buried if sums else None,
     )
     if restored and found.cancelled:
         ledger.cancel(manifest.job_id)
     return restored
 
 
-def _settle(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey) -> None:
+def _settle(
+    storage: Storage,
+    ledger: Ledger,
+    manifest: Manifest,
+    found: Survey,
+    known: Sequence[ChunkState],
+) -> None:
     """Tell a ledger that knows the job what it missed."""
-    states = ledger.states(manifest.job_id)
-    done = [c for c in found.results if states[c] is not ChunkState.SUCCEEDED]
+    job_id = manifest.job_id
+    done = [c for c in found.results if known[c] is not ChunkState.SUCCEEDED]
     for chunk, account in accounts(storage, manifest, done):
-        ledger.finish(manifest.job_id, chunk, account)
-    for letter in read_dead_letters(storage, manifest, found):
-        if states[letter.chunk] is ChunkState.QUEUED:
-            ledger.bury(manifest.job_id, letter.chunk, token="", code=letter.code, rows=letter.rows)
-    if found.missing and ledger.status(manifest.job_id).state is JobState.FAILED:
-        ledger.reopen(manifest.job_id, [], generation=found.generation)
+        ledger.finish(job_id, chunk, account)
+
+    waiting = (ChunkState.QUEUED, ChunkState.RETRYING)
+    dead = {c: g for c, g in found.dead.items() if known[c] in waiting}
+    for letter in read_dead_letters(storage, manifest, replace(found, dead=dead)):
+        ledger.bury(job_id, letter.chunk, token="", code=letter.code, rows=letter.rows)
+
+    if found.cancelled:
+        ledger.cancel(job_id)
+        return
+    ended = (ChunkState.DEAD, ChunkState.CANCELLED)
+    sent_again = [c for c in found.missing if known[c] in ended]
+    halted = found.missing and ledger.status(job_id).state is JobState.FAILED
+    if sent_again or halted:
+        ledger.reopen(job_id, sent_again, generation=found.generation)

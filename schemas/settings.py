@@ -5,12 +5,13 @@ that holds the value instead (for mounted secrets). Small classes, one per conce
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -35,14 +36,18 @@ class _FileTwinSource(EnvSettingsSource):
             return None, field_name, False
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ConfigurationError(
-                f"{variable} names {path}, which cannot be read: {error.strerror}"
+                f"{variable} names {path}, which cannot be read: {reason}"
             ) from error
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    # An empty variable counts as not set: templates leave such.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -60,18 +65,41 @@ class _Settings(BaseSettings):
 SettingsT = TypeVar("SettingsT", bound=_Settings)
 
 
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
 class BrokerSettings(_Settings):
     """Where Redis is and how long to wait for it."""
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
-    redis_connect_timeout_seconds: float = Field(default=5.0, gt=0)
-    redis_socket_timeout_seconds: float = Field(default=10.0, gt=0)
+    redis_connect_timeout_seconds: float = Field(default=3.0, gt=0)
+    redis_socket_timeout_seconds: float = Field(default=5.0, gt=0)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _must_be_a_redis_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in _REDIS_SCHEMES
+            place = parts.path if parts.scheme == "unix" else parts.hostname
+            # Reading the port checks it.
+            port = parts.port or 6379
+        except ValueError:
+            raise ValueError("not a URL") from None
+        if not (known and place and port):
+            raise ValueError("expected redis://, rediss:// or unix://, then a host or a path")
+        return url
 
 
 class StorageSettings(_Settings):
     """How object storage is reached; credentials come from the usual AWS variables."""
 
-    s3_endpoint_url: str | None = None
+    # `BULKSCORE_S3_ENDPOINT_URL` goes before the variables of the AWS tools.
+    s3_endpoint_url: str | None = Field(
+        default_factory=lambda: (
+            os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+        )
+    )
     s3_connect_timeout_seconds: float = Field(default=3.0, gt=0)
     s3_read_timeout_seconds: float = Field(default=20.0, gt=0)
     # s3fs multiplies: requests = retries² + 1 for one call that always fails.
@@ -129,9 +157,10 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
 
 
 def redact(url: str) -> str:
-    """Return `url` without its password."""
+    """Return `url` without its password, which may also stand in the query."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    query = re.sub(r"(?i)\b(password=)[^&]*", r"\1***", parts.query)
+    host = parts.netloc
+    if parts.password is not None:
+        host = f"{parts.username or ''}:***@{host.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=host, query=query))

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from schemas import layout
-from schemas.dead_letter import DeadLetter
-from schemas.generation import Generation, generation_of_chunks, read_generations
-from schemas.job import Manifest
+from schemas.dead_letter import Buried, DeadLetter
+from schemas.generation import generation_of_chunks, read_generations
+from schemas.job import Manifest, parse_record
 from schemas.results import ResultAccount, read_account
 from schemas.states import ChunkState
 from schemas.storage import Storage
@@ -55,13 +55,22 @@ class Tally:
 
     rows_scored: int = 0
     rows_error: int = 0
-    rows_dead: int = 0
     tokens: int = 0
     truncated_rows: int = 0
     scoring_seconds: float = 0.0
     row_errors: Counter[str] = field(default_factory=Counter)
-    dead_by_code: Counter[str] = field(default_factory=Counter)
+    buried: dict[int, Buried] = field(default_factory=dict)
     workers: set[str] = field(default_factory=set)
+
+    @property
+    def rows_dead(self) -> int:
+        """Rows of dead chunks."""
+        return sum(dead.rows for dead in self.buried.values())
+
+    @property
+    def dead_by_code(self) -> Counter[str]:
+        """How many chunks died of what."""
+        return Counter(dead.code for dead in self.buried.values())
 
     def add_result(self, account: ResultAccount) -> None:
         """Add what one result object says of itself."""
@@ -75,34 +84,39 @@ class Tally:
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
         """Add one buried chunk."""
-        self.rows_dead += letter.rows
-        self.dead_by_code[letter.code] += 1
+        self.buried[letter.chunk] = Buried(rows=letter.rows, code=letter.code)
 
     def counters(self) -> dict[str, float]:
-        """Return the sums under the names that the ledger uses."""
+        """Return the sums over results under the names that the ledger uses."""
         numbers = {
             "rows_scored": self.rows_scored,
             "rows_error": self.rows_error,
-            "rows_dead": self.rows_dead,
             "tokens": self.tokens,
             "truncated_rows": self.truncated_rows,
             "scoring_seconds": self.scoring_seconds,
         }
         codes = {f"row:{code}": count for code, count in self.row_errors.items()}
-        dead = {f"chunk:{code}": count for code, count in self.dead_by_code.items()}
-        return {**numbers, **codes, **dead}
+        return {**numbers, **codes}
 
 
 def survey(storage: Storage, manifest: Manifest) -> Survey:
     """Look at the names under a job's output."""
     output = manifest.spec.output
-    names = (_name(o.uri) for o in storage.list_objects(output))
-    results = {c for c in map(layout.chunk_of_result, names) if c is not None}
+    # Dead letters first, results last: a chunk that is sent again or finished meanwhile then
+    # shows as pending or as done, never as buried for good.
+    buried = _dead_letters(storage, manifest)
     generations = read_generations(storage, output)
+    results = _results(storage, manifest)
+    sent_again = generation_of_chunks(generations)
     return Survey(
         chunks=manifest.chunks,
-        results=frozenset(c for c in results if c < manifest.chunks),
-        dead=_current_dead_letters(storage, output, generation_of_chunks(generations), results),
+        results=results,
+        dead={
+            chunk: number
+            for chunk, number in buried.items()
+            if chunk not in results
+            and (chunk not in sent_again or number >= sent_again[chunk].number)
+        },
         generation=max((g.number for g in generations), default=0),
         cancelled=storage.exists(layout.cancelled(output)),
     )
@@ -133,22 +147,24 @@ def read_dead_letters(storage: Storage, manifest: Manifest, found: Survey) -> li
     output = manifest.spec.output
     uris = [layout.dead_letter(output, chunk, g) for chunk, g in sorted(found.dead.items())]
     bodies = _concurrently(storage.read, uris)
-    return [DeadLetter.model_validate_json(body) for body in bodies]
+    return [parse_record(DeadLetter, body, uri) for uri, body in zip(uris, bodies, strict=True)]
 
 
-def _current_dead_letters(
-    storage: Storage, output: str, sent_again: dict[int, Generation], results: Collection[int]
-) -> dict[int, int]:
-    current: dict[int, int] = {}
-    for found in storage.list_objects(layout.dead_letters(output)):
+def _results(storage: Storage, manifest: Manifest) -> frozenset[int]:
+    names = (_name(o.uri) for o in storage.list_objects(manifest.spec.output))
+    chunks = map(layout.chunk_of_result, names)
+    return frozenset(c for c in chunks if c is not None and c < manifest.chunks)
+
+
+def _dead_letters(storage: Storage, manifest: Manifest) -> dict[int, int]:
+    """Return the chunks that were ever buried, each with the newest generation it died in."""
+    newest: dict[int, int] = {}
+    for found in storage.list_objects(layout.dead_letters(manifest.spec.output)):
         place = layout.chunk_of_dead_letter(_name(found.uri))
-        if place is None or place[0] in results:
-            continue
-        chunk, generation = place
-        newest = sent_again.get(chunk)
-        if newest is None or generation >= newest.number:
-            current[chunk] = generation
-    return current
+        if place is not None and place[0] < manifest.chunks:
+            chunk, generation = place
+            newest[chunk] = max(generation, newest.get(chunk, 0))
+    return newest
 
 
 def _concurrently(read: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

@@ -7,12 +7,10 @@ NO_COLOR switches them off (rich and typer honor it).
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, is_dataclass
+from typing import Any
 
 from schemas.errors import BulkError
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 # A table that is piped is not cut to the width of some terminal.
 PIPED_WIDTH = 10_000
@@ -28,9 +26,7 @@ def print_line(text: str) -> None:
     print(text, flush=True)
 
 
-def print_json(
-    value: "BaseModel | Mapping[str, Any] | Sequence[Any]", *, line: bool = False
-) -> None:
+def print_json(value: object, *, line: bool = False) -> None:
     """Write JSON to stdout: indented, or as one line of a stream."""
     print_line(json.dumps(plain(value), indent=None if line else 2, ensure_ascii=False))
 
@@ -39,6 +35,8 @@ def plain(value: Any) -> Any:
     """Return `value` with the records in it turned into what JSON knows."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

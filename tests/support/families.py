@@ -155,7 +155,10 @@ def _unigram(special: list[str]) -> list[tuple[str, float]]:
         ),
     )
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
-    return [(str(piece), float(score)) for piece, score in vocabulary]
+    pieces = [(str(piece), round(float(score), 6)) for piece, score in vocabulary]
+    # The trainer's order among equal scores, and their last digits, change from call to call.
+    learned = sorted(pieces[len(special) :], key=lambda piece: (-piece[1], piece[0]))
+    return pieces[: len(special)] + learned
 
 
 def _byte_pairs(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -180,8 +183,12 @@ def _word_pieces(special: list[str]) -> dict[str, int]:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    # The trainer numbers "##" letters in an order that changes from call to call, and breaks ties
+    # by number: naming them beforehand is what makes the vocabulary the same each time.
+    letters = {letter for text in _TEXTS for letter in tokenizer.normalizer.normalize_str(text)}
+    inner = [f"##{letter}" for letter in sorted(letters) if not letter.isspace()]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY - 10, special_tokens=special, show_progress=False
+        vocab_size=VOCABULARY - 10, special_tokens=special + inner, show_progress=False
     )
     tokenizer.train_from_iterator(_TEXTS, trainer)
     return dict(tokenizer.get_vocab())

@@ -1,0 +1,173 @@
+"""`dead-letters` and `reprocess`: see why chunks failed, and send them again."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.options import Job, Json
+from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.dead_letter import DeadLetter
+
+PANEL = "Dead chunks"
+# The first line of a message is enough for a table; --show has all of it.
+MESSAGE_WIDTH = 100
+
+Codes = Annotated[
+    list[str],
+    typer.Option(
+        "--code", metavar="CODE", help="Only chunks that died of this; several times for several."
+    ),
+]
+Chunks = Annotated[
+    list[int],
+    typer.Option("--chunk", min=0, metavar="N", help="Only this chunk; several times for several."),
+]
+Show = Annotated[
+    int | None,
+    typer.Option(
+        "--show", min=0, metavar="CHUNK", help="All of one dead letter.", show_default=False
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")]
+TokenBudget = Annotated[
+    int | None,
+    typer.Option(
+        "--token-budget",
+        min=1,
+        metavar="TOKENS",
+        help="Another token budget for these chunks, such as a smaller one when memory ran out.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("dead-letters", rich_help_panel=PANEL)(dead_letters)
+    app.command("reprocess", rich_help_panel=PANEL)(reprocess)
+
+
+def dead_letters(job: Job, show: Show = None, as_json: Json = False) -> None:
+    """List the chunks of a job that were buried, and why.
+
+    Example: bulkscore dead-letters s3://lake/scored --show 42
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import find_manifest
+    from schemas.survey import read_dead_letters, survey
+
+    deployment = Deployment.from_environment()
+    manifest = find_manifest(deployment, job)
+    letters = read_dead_letters(deployment.storage, manifest, survey(deployment.storage, manifest))
+    if show is not None:
+        print_letter(letter_of(letters, show), as_json=as_json)
+    elif as_json:
+        print_json(letters)
+    elif letters:
+        print_letters(letters)
+    else:
+        say(f"job {manifest.job_id} has no dead chunks")
+
+
+def reprocess(
+    job: Job,
+    code: Codes = [],  # noqa: B006 - typer copies it
+    chunk: Chunks = [],  # noqa: B006
+    token_budget: TokenBudget = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead chunks again, once what killed them is mended.
+
+    Example: bulkscore reprocess nightly-2025-06-01 --code device_out_of_memory --token-budget 4096
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import find_manifest
+    from producer.reprocess import find_dead_letters
+    from producer.reprocess import reprocess as send_again
+
+    deployment = Deployment.from_environment()
+    manifest = find_manifest(deployment, job)
+    if dry_run:
+        _, letters = find_dead_letters(deployment.storage, manifest, codes=code, chunks=chunk)
+        would_send(letters, as_json=as_json)
+        return
+    deployment.require_broker()
+    record = send_again(deployment, manifest, codes=code, chunks=chunk, token_budget=token_budget)
+    if as_json:
+        print_json({"job_id": manifest.job_id, "generation": record})
+    elif record is None:
+        say(f"job {manifest.job_id}: no dead chunk to send again")
+    else:
+        print_line(f"{len(record.chunks):,} chunks sent again as generation {record.number}")
+        say(f"follow them with: bulkscore watch {manifest.job_id}")
+
+
+def would_send(letters: "list[DeadLetter]", *, as_json: bool) -> None:
+    """Print the dead letters of the chunks that a reprocess would send again."""
+    if as_json:
+        print_json({"would_send": letters})
+        return
+    if letters:
+        print_letters(letters)
+    say(f"{len(letters):,} chunks would be sent again; nothing was changed")
+
+
+def letter_of(letters: "list[DeadLetter]", chunk: int) -> "DeadLetter":
+    """Return the dead letter of a chunk.
+
+    Raises:
+        UsageError: The chunk is not dead.
+    """
+    for letter in letters:
+        if letter.chunk == chunk:
+            return letter
+    raise UsageError(f"chunk {chunk} is not dead; `bulkscore show JOB --chunk {chunk}` says more")
+
+
+def print_letters(letters: "list[DeadLetter]") -> None:
+    """Print dead letters as a table."""
+    print_table(
+        ("#chunk", "code", "file", "rows", "#attempts", "message"),
+        (
+            (
+                letter.chunk,
+                letter.code,
+                letter.file.uri if letter.file else None,
+                f"{letter.row_start:,}–{letter.row_start + letter.rows - 1:,}",
+                len(letter.attempts),
+                letter.message.partition("\n")[0][:MESSAGE_WIDTH],
+            )
+            for letter in letters
+        ),
+    )
+
+
+def print_letter(letter: "DeadLetter", *, as_json: bool) -> None:
+    """Print all of one dead letter."""
+    if as_json:
+        print_json(letter)
+        return
+    print_facts(
+        {
+            "job": letter.job_id,
+            "chunk": letter.chunk,
+            "generation": letter.generation,
+            "code": letter.code,
+            "message": letter.message,
+            "file": letter.file.uri if letter.file else None,
+            "rows": f"{letter.row_start:,}–{letter.row_start + letter.rows - 1:,}",
+            "row group": letter.row_group,
+            "first bad row": letter.first_bad_row,
+            "buried": f"{letter.buried_at:%Y-%m-%d %H:%M:%S %Z} by {letter.worker}",
+        }
+    )
+    print_line("\nattempts")
+    print_table(
+        ("#attempt", "at", "worker", "code", "message"),
+        ((a.number, f"{a.at:%H:%M:%S}", a.worker, a.code, a.message) for a in letter.attempts),
+    )
+    print_line(f"\n{letter.traceback.rstrip()}")

@@ -1,0 +1,133 @@
+"""`watch` and `wait`: follow a job to its end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from producer.cli.options import Job, Json, Timeout
+from producer.cli.progress_display import display
+from producer.cli.terminal import counts, duration, print_facts, print_json, say
+from schemas.errors import ExitCode
+
+if TYPE_CHECKING:
+    from producer.deployment import Deployment
+    from producer.progress import Progress
+    from schemas.job import Manifest
+    from schemas.summary import Summary
+
+PANEL = "Follow jobs"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("watch", rich_help_panel=PANEL)(watch)
+    app.command("wait", rich_help_panel=PANEL)(wait)
+
+
+def watch(job: Job, as_json: Json = False) -> None:
+    """Show the progress of a job until it has ended; only looks, changes nothing.
+
+    With --json: one object a line, the last one with the summary.
+
+    Example: bulkscore watch nightly-2025-06-01
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import find_manifest
+
+    deployment = Deployment.from_environment()
+    manifest = find_manifest(deployment, job)
+    last = follow(deployment, manifest, keep_queued=False, as_json=as_json)
+    finish(deployment, manifest, last, as_json=as_json, line=True)
+
+
+def wait(job: Job, timeout: Timeout = None, as_json: Json = False) -> None:
+    """Wait until a job has ended, keep its chunks on the queue meanwhile, and print its summary.
+
+    Exit codes: 0 succeeded, 3 some chunks have no result (dead, cancelled or halted), 4 more row
+    errors than allowed, 5 timed out.
+
+    Example: bulkscore wait nightly-2025-06-01 --timeout 3600
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import find_manifest
+
+    deployment = Deployment.from_environment()
+    manifest = find_manifest(deployment, job)
+    last = follow(deployment, manifest, keep_queued=True, timeout_seconds=timeout)
+    finish(deployment, manifest, last, as_json=as_json)
+
+
+def follow(
+    deployment: "Deployment",
+    manifest: "Manifest",
+    *,
+    keep_queued: bool,
+    timeout_seconds: float | None = None,
+    as_json: bool = False,
+) -> "Progress | None":
+    """Show a job's progress until it has ended or the time is over; return the last seen."""
+    from producer.watch import Follower
+
+    follower = Follower(deployment, manifest, keep_queued=keep_queued, tell=say)
+    last = None
+    with way_back(manifest.job_id), display(as_json=as_json) as shown:
+        for last in follower.follow(timeout_seconds):
+            shown.show(last)
+    return last
+
+
+def finish(
+    deployment: "Deployment",
+    manifest: "Manifest",
+    last: "Progress | None",
+    *,
+    as_json: bool,
+    line: bool = False,
+) -> None:
+    """Print the summary of a job that was followed and exit with what it says."""
+    from producer.watch import exit_code_of
+    from schemas.finalize import read_summary
+
+    if last is None or not last.ended:
+        say(f"timed out; the job goes on: bulkscore wait {manifest.job_id}")
+        raise typer.Exit(ExitCode.WAIT_TIMED_OUT)
+    summary = read_summary(deployment.storage, manifest.spec.output)
+    if as_json:
+        print_json(summary, line=line)
+    else:
+        print_facts(summary_facts(summary, manifest.spec.output))
+    raise typer.Exit(exit_code_of(summary))
+
+
+@contextmanager
+def way_back(job_id: str) -> Iterator[None]:
+    """On Ctrl-C, say that the job goes on and how to come back to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nleft; the job goes on. Come back with: bulkscore watch {job_id}")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
+    """Return the summary as names and values to print."""
+    took = (summary.finished_at - summary.created_at).total_seconds()
+    missing = summary.chunks - summary.chunks_succeeded - summary.chunks_dead
+    return {
+        "job": summary.job_id,
+        "state": str(summary.state),
+        "rows": summary.rows,
+        "  scored": summary.rows_scored,
+        "  with an error": f"{summary.rows_error:,} ({counts(summary.errors)})",
+        "  in dead chunks": f"{summary.rows_dead:,} ({counts(summary.dead_by_code)})",
+        "  not scored": summary.rows_missing,
+        "chunks": f"{summary.chunks_succeeded:,} succeeded, {summary.chunks_dead:,} dead, "
+        f"{missing:,} not scored",
+        "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",
+        "skipped files": len(summary.skipped_files),
+        "took": f"{duration(took)}; {duration(summary.scoring_seconds)} of scoring, summed over "
+        f"{len(summary.workers)} workers",
+        "output": output,
+    }

@@ -1,0 +1,49 @@
+"""Taking a job up again from its output alone."""
+
+from dataclasses import replace
+
+from producer.deployment import Deployment
+from schemas import layout
+from schemas.errors import UsageError
+from schemas.job import Manifest
+from schemas.reconciler import Pass
+from schemas.resume import Resumed, resume
+from schemas.survey import survey
+
+
+def take_up(deployment: Deployment, manifest: Manifest, *, uncancel: bool = False) -> Resumed:
+    """Bring the ledger in step with the object store and put pending chunks on the queue.
+
+    Args:
+        deployment: Where Redis and the object store are.
+        manifest: The job.
+        uncancel: Let a cancelled job go on.
+
+    Raises:
+        UsageError: A job that was not cancelled shall be uncancelled.
+    """
+    storage, ledger = deployment.storage, deployment.ledger
+    output, job_id = manifest.spec.output, manifest.job_id
+    if uncancel and not storage.exists(layout.cancelled(output)):
+        raise UsageError(f"job {job_id} is not cancelled")
+    resumed = resume(storage, ledger, manifest)
+    if uncancel:
+        # The ledger first: interrupted in between, the same command completes it.
+        found = survey(storage, manifest)
+        count = ledger.reopen(job_id, found.missing, generation=found.generation)
+        storage.delete(layout.summary(output))
+        storage.delete(layout.cancelled(output))
+        resumed = replace(resumed, pending=count)
+    deployment.reconciler.run_once(only=job_id)
+    return resumed
+
+
+def reconcile(deployment: Deployment, job_id: str | None) -> list[Pass]:
+    """Make one pass over all jobs that have not ended, or over one.
+
+    Raises:
+        JobUnknown: The ledger does not know that job.
+    """
+    if job_id is not None:
+        deployment.ledger.status(job_id)
+    return deployment.reconciler.run_once(only=job_id)
