@@ -1,14 +1,11 @@
 """Taking a job up again from its output alone."""
 
-from dataclasses import replace
-
 from producer.deployment import Deployment
 from schemas import layout
 from schemas.errors import UsageError
 from schemas.job import Manifest
 from schemas.reconciler import Pass
 from schemas.resume import Resumed, resume
-from schemas.survey import survey
 
 
 def take_up(deployment: Deployment, manifest: Manifest, *, uncancel: bool = False) -> Resumed:
@@ -22,19 +19,14 @@ def take_up(deployment: Deployment, manifest: Manifest, *, uncancel: bool = Fals
     Raises:
         UsageError: A job that was not cancelled shall be uncancelled.
     """
-    storage, ledger = deployment.storage, deployment.ledger
-    output, job_id = manifest.spec.output, manifest.job_id
-    if uncancel and not storage.exists(layout.cancelled(output)):
-        raise UsageError(f"job {job_id} is not cancelled")
-    resumed = resume(storage, ledger, manifest)
+    storage, output = deployment.storage, manifest.spec.output
     if uncancel:
-        # The ledger first: interrupted in between, the same command completes it.
-        found = survey(storage, manifest)
-        count = ledger.reopen(job_id, found.missing, generation=found.generation)
+        if not storage.exists(layout.cancelled(output)):
+            raise UsageError(f"job {manifest.job_id} is not cancelled")
         storage.delete(layout.summary(output))
         storage.delete(layout.cancelled(output))
-        resumed = replace(resumed, pending=count)
-    deployment.reconciler.run_once(only=job_id)
+    resumed = resume(storage, deployment.ledger, manifest)
+    deployment.reconciler.run_once(only=manifest.job_id)
     return resumed
 
 

@@ -91,18 +91,10 @@ def reprocess(
         if storage.create(layout.generation(output, record.number), body):
             break
         # Somebody else reprocessed at the same time: look again at what is still dead.
-    _reopen(deployment, manifest, record, letters)
-    return record
-
-
-def _reopen(
-    deployment: Deployment, manifest: Manifest, record: Generation, letters: Sequence[DeadLetter]
-) -> None:
-    storage, ledger = deployment.storage, deployment.ledger
-    storage.delete(layout.summary(manifest.spec.output))
-    resume(storage, ledger, manifest)
-    ledger.reopen(manifest.job_id, record.chunks, generation=record.number, letters=letters)
+    storage.delete(layout.summary(output))
+    resume(storage, deployment.ledger, manifest)
     deployment.reconciler.run_once(only=manifest.job_id)
+    return record
 
 
 def _join(numbers: Sequence[int]) -> str:

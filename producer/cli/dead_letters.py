@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producer.cli.options import Job, Json
-from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
+from producer.cli.terminal import (
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    row_range,
+    say,
+)
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,7 +144,7 @@ def print_letters(letters: "list[DeadLetter]") -> None:
                 letter.chunk,
                 letter.code,
                 letter.file.uri if letter.file else None,
-                f"{letter.row_start:,}–{letter.row_start + letter.rows - 1:,}",
+                row_range(letter.row_start, letter.rows),
                 len(letter.attempts),
                 letter.message.partition("\n")[0][:MESSAGE_WIDTH],
             )
@@ -159,7 +166,7 @@ def print_letter(letter: "DeadLetter", *, as_json: bool) -> None:
             "code": letter.code,
             "message": letter.message,
             "file": letter.file.uri if letter.file else None,
-            "rows": f"{letter.row_start:,}–{letter.row_start + letter.rows - 1:,}",
+            "rows": row_range(letter.row_start, letter.rows),
             "row group": letter.row_group,
             "first bad row": letter.first_bad_row,
             "buried": f"{letter.buried_at:%Y-%m-%d %H:%M:%S %Z} by {letter.worker}",

@@ -88,6 +88,11 @@ def counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in numbers.items() if count) or "none"
 
 
+def row_range(start: int, rows: int) -> str:
+    """Return the rows of a chunk within their file, counted from 0, both ends included."""
+    return f"{start:,} to {start + rows - 1:,}" if rows else "none"
+
+
 def duration(seconds: float | None) -> str:
     """Return a time span in the two largest units that matter."""
     if seconds is None:
