@@ -5,7 +5,8 @@ a model may call nearly everything by one label with a margin near zero, which h
 tests that compare labels. Here the head is made stronger and centred on ordinary texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,10 +93,23 @@ def _head(model: Any) -> Any:
     return next(layers[name] for name in HEAD_NAMES if hasattr(layers.get(name), "weight"))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch from handing out work so small that its threads would only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _logits(model: Any, tokenizer: Any, texts: Sequence[str]) -> Any:
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         rows = [
             model(**tokenizer(text, truncation=True, max_length=128, return_tensors="pt")).logits
             for text in texts
