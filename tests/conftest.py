@@ -114,7 +114,7 @@ def each_s3_bucket(request: pytest.FixtureRequest) -> S3Bucket:
 
 
 @pytest.fixture(scope="session")
-def test_data() -> Path:
+def data_folder() -> Path:
     """Folder of the real test texts; skips the test where they are absent."""
     return data.require_data()
 
