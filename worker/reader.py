@@ -143,7 +143,7 @@ def _too_large(
     batches: list[pa.RecordBatch], text_column: str, window_rows: int, window_bytes: int
 ) -> bool:
     rows = sum(b.num_rows for b in batches)
-    size = sum(b.column(text_column).nbytes for b in batches)
+    size: int = sum(b.column(text_column).nbytes for b in batches)
     return rows > window_rows or size > window_bytes
 
 

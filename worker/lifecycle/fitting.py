@@ -18,7 +18,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from schemas.errors import ModelIncompatible
 from schemas.model_config import require_safe
@@ -50,6 +50,7 @@ def load_base(base: Path, names: Sequence[str], *, seed: int, freeze: bool) -> t
     """
     model_type = _model_type(base)
     disable_progress_bar()
+    set_verbosity_error()  # it would warn that the head is new, which is the point
     set_seed(seed)
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(

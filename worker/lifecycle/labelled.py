@@ -79,9 +79,7 @@ def label_names(labels: Sequence[str], given: Sequence[str] | None) -> tuple[str
     else:
         names = tuple(given)
         numbers_of_names = {str(i) for i in range(len(names))}
-        if len(set(names)) != len(names) or not (
-            found <= set(names) or found <= numbers_of_names
-        ):
+        if len(set(names)) != len(names) or not (found <= set(names) or found <= numbers_of_names):
             raise UsageError(
                 f"the labels {', '.join(names)} do not name those of the data: "
                 f"{', '.join(sorted(found)[:10])}"

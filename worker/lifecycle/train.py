@@ -5,11 +5,12 @@ loaded and evaluated by the scoring engine before it appears under its name, so 
 was trained is a model that scores. Metrics go to stdout as JSON, progress to stderr.
 """
 
+import contextlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,9 +28,7 @@ from worker.lifecycle.labelled import (
     read_labelled,
 )
 
-# Customary for fine-tuning small encoders; random weights need far larger steps.
-LEARNING_RATE = 1e-4
-LEARNING_RATE_FROM_SCRATCH = 1e-3
+LEARNING_RATE = 1e-4  # customary for small pretrained encoders
 WARMUP_SHARE = 0.1
 WEIGHT_DECAY = 0.01
 PROGRESS_LINES = 20  # in one training
@@ -40,11 +39,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to train. `base` None: a tiny encoder is made of the training texts."""
+    """What to train on and how; `base` is a local folder of an encoder or classifier."""
 
-    base: Path | None
+    base: Path
     epochs: float
-    learning_rate: float | None = None
+    learning_rate: float = LEARNING_RATE
     batch_rows: int = 32
     max_length: int = 128
     seed: int = 0
@@ -99,11 +98,10 @@ def _fit(
     finished: Path,
 ) -> Metrics:
     from worker.lifecycle.fitting import Fitting, fit, load_base
-    from worker.lifecycle.tiny import build_tiny_encoder
 
-    base = recipe.base or build_tiny_encoder(rows.texts, scratch / "base", seed=recipe.seed)
-    model, tokenizer = load_base(base, names, seed=recipe.seed, freeze=recipe.freeze_encoder)
-    default_rate = LEARNING_RATE if recipe.base else LEARNING_RATE_FROM_SCRATCH
+    model, tokenizer = load_base(
+        recipe.base, names, seed=recipe.seed, freeze=recipe.freeze_encoder
+    )
     started = time.monotonic()
     loss = fit(
         model,
@@ -112,7 +110,7 @@ def _fit(
         targets,
         Fitting(
             epochs=recipe.epochs,
-            learning_rate=recipe.learning_rate or default_rate,
+            learning_rate=recipe.learning_rate,
             warmup_share=WARMUP_SHARE,
             weight_decay=WEIGHT_DECAY,
             batch_rows=recipe.batch_rows,
@@ -138,6 +136,7 @@ def _save(model: Any, tokenizer: Any, saved: Path, finished: Path) -> None:
     finished.mkdir()
     for path in saved.iterdir():
         if path.name in OTHER_FILES or path.name == WEIGHTS:
+            path.chmod(0o644)  # safetensors writes for the owner alone; workers read it too
             path.rename(finished / path.name)
 
 
@@ -168,19 +167,24 @@ def _evaluated(
     )
 
 
+@contextlib.contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turn an error of ours into its message on stderr and its exit code."""
+    try:
+        yield
+    except BulkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(int(error.exit_code)) from None
+
+
 @app.command()
 def command(
+    model: Annotated[Path, typer.Option(help="Local folder of an encoder or classifier.")],
     data: Annotated[Path, typer.Option(help="Labelled texts: .csv (text,label), .parquet, .jsonl.")],
     out: Annotated[Path, typer.Option(help="Folder to write the classifier to.")],
     epochs: Annotated[float, typer.Option(min=0.01)],
-    model: Annotated[
-        Path | None, typer.Option(help="Local folder of an encoder or classifier.")
-    ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Make a tiny encoder instead of --model.")
-    ] = False,
     test_data: Annotated[Path | None, typer.Option(help="Labelled texts to evaluate on.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0.0)] = None,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = LEARNING_RATE,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     max_length: Annotated[int, typer.Option(min=8, help="Tokens at which texts are cut.")] = 128,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -192,8 +196,6 @@ def command(
     Example: python -m worker.lifecycle.train --model ./minilm --data train.csv
     --test-data test.csv --labels negative,positive --epochs 2 --out ./sentiment
     """
-    if (model is None) != from_scratch:
-        raise typer.BadParameter("give either --model or --from-scratch")
     recipe = Recipe(
         base=model,
         epochs=epochs,
@@ -204,11 +206,8 @@ def command(
         labels=tuple(labels.split(",")) if labels else None,
         freeze_encoder=freeze_encoder,
     )
-    try:
+    with reporting_errors():
         print(json.dumps(asdict(train(recipe, data, out, test_data))))
-    except BulkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(int(error.exit_code)) from None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""An untrained encoder: its word pieces from the texts at hand, its weights random."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import BertConfig, BertModel, BertTokenizer
+
+MAX_LENGTH = 128  # tokens
+VOCABULARY = 4_000
+HIDDEN_SIZE = 128
+LAYERS = 2
+_SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def build_tiny_encoder(texts: Sequence[str], folder: Path, *, seed: int) -> Path:
+    """Write an untrained BERT without a head and its tokenizer into `folder`, and return it."""
+    vocabulary = _word_pieces(texts)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=HIDDEN_SIZE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=2,
+        intermediate_size=4 * HIDDEN_SIZE,
+        max_position_embeddings=MAX_LENGTH,
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary, model_max_length=MAX_LENGTH).save_pretrained(folder)
+    return folder
+
+
+def _word_pieces(texts: Sequence[str]) -> dict[str, int]:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - not a password
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=_SPECIAL_TOKENS, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return dict(tokenizer.get_vocab())
