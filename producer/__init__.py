@@ -1,1 +1,1 @@
-"""The producer side: the command line and what stands behind it. Never imports torch or worker."""
+"""The side of people and schedulers: plan, submit, watch, reprocess. Loads no torch."""

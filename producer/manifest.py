@@ -1,51 +1,17 @@
-"""Planning a job and writing down, once, what it is."""
+"""Creates a job: its chunk table and its manifest, once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import secrets
+from datetime import UTC, datetime
 
-from producer.plan import Plan
-from schemas.job import JobSpec, Manifest, ModelPin
-from schemas.storage import Storage
-
-# Called with the footers read so far and how many there are; also once with (0, n).
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A job that lies under its output, and whether this call put it there.
-
-    Attributes:
-        manifest: What the job is.
-        created: False when the same job was there already, so that nothing was written.
-    """
-
-    manifest: Manifest
-    created: bool
-
-
-def plan_corpus(
-    storage: Storage,
-    spec: JobSpec,
-    *,
-    max_length: int | None = None,
-    progress: Progress | None = None,
-) -> Plan:
-    """Find the files, read their footers and cut them into chunks; writes nothing.
-
-    Args:
-        storage: Where the corpus lies.
-        spec: What the user asked for.
-        max_length: Most tokens of a row, for the estimate of tokens.
-        progress: Told how many footers were read.
-
-    Raises:
-        InputMissing: An input names no file.
-        InputCorrupt: A file is not Parquet, damaged or encrypted.
-        SchemaMismatch: A column is absent or of a wrong type, or files disagree.
-        UsageError: An id column cannot be called so, or every file was skipped.
-    """
-    raise NotImplementedError
+from producer.corpus import find_files
+from producer.footers import Progress, read_footers
+from producer.plan import make_plan
+from schemas import __version__, layout
+from schemas.chunks import sha256_of
+from schemas.errors import ManifestMissing, OutputTaken, UsageError
+from schemas.job import InputFile, JobSpec, Manifest, ModelPin, spec_digest
+from schemas.manifest import read_manifest
+from schemas.storage import Storage, canonical
 
 
 def create_job(
@@ -54,23 +20,103 @@ def create_job(
     model: ModelPin,
     *,
     job_id: str | None = None,
-    progress: Progress | None = None,
-) -> Submission:
-    """Plan a job and create its chunk table and manifest under `spec.output`, once.
-
-    The same spec with the same model again (and the same job id, or none given) is no error: the
-    manifest that is there is returned and nothing is read or written beyond it.
-
-    Args:
-        storage: Where corpus and output lie.
-        spec: What the user asked for.
-        model: The model, pinned.
-        job_id: Name of the job; made up from the time when left out.
-        progress: Told how many footers were read.
+    progress: Progress = lambda _done, _all: None,
+) -> Manifest:
+    """Plan a job and create its manifest; the same job again is returned as it is.
 
     Raises:
-        OutputTaken: The output holds another job, or objects of somebody else.
-        UsageError: Output and inputs overlap, or the job id is not valid; what `plan_corpus`
-            raises as well.
+        OutputTaken: The output holds another job, or results without one.
+        UsageError: The output lies inside an input folder.
     """
-    raise NotImplementedError
+    _require_apart(spec)
+    existing = _existing(storage, spec.output)
+    if existing is None:
+        manifest = _manifest(storage, spec, model, job_id or new_job_id(), progress)
+        if storage.create(layout.manifest(spec.output), _body(manifest)):
+            return manifest
+        existing = read_manifest(storage, spec.output)
+    return _same_job(existing, spec, model, job_id)
+
+
+def new_job_id() -> str:
+    """Return an id that sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _existing(storage: Storage, output: str) -> Manifest | None:
+    try:
+        return read_manifest(storage, output)
+    except ManifestMissing as error:
+        if storage.exists(layout.manifest(output)):
+            raise
+        foreign = next(iter(storage.list_objects(output)), None)
+        if foreign is not None:
+            raise OutputTaken(
+                f"{output} is not empty ({foreign.uri}) and holds no job; choose another output"
+            ) from error
+        return None
+
+
+def _same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
+    same_spec = spec_digest(existing.spec, existing.model.digest) == spec_digest(spec, model.digest)
+    if same_spec and job_id in (None, existing.job_id):
+        return existing
+    raise OutputTaken(
+        f"{spec.output} already holds job {existing.job_id} with "
+        f"{'the same' if same_spec else 'another'} specification; choose another output, or go on "
+        f"with `bulkscore resume {spec.output}`"
+    )
+
+
+def _require_apart(spec: JobSpec) -> None:
+    output = canonical(spec.output)
+    for given in spec.inputs:
+        folder = canonical(given)
+        if output == folder or output.startswith(f"{folder}/"):
+            raise UsageError(
+                f"output {spec.output} lies inside input {given}: the next job would read results"
+            )
+
+
+def _manifest(
+    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str, progress: Progress
+) -> Manifest:
+    files = find_files(storage, spec.inputs)
+    footers, skipped = read_footers(
+        storage,
+        files,
+        text_column=spec.text_column,
+        id_columns=spec.id_columns,
+        skip_bad_files=spec.skip_bad_files,
+        progress=progress,
+    )
+    plan = make_plan(footers, spec.chunk_rows)
+    table = plan.chunks.to_bytes()
+    digest = sha256_of(table)
+    storage.create(layout.chunk_table(spec.output, digest), table)
+    return Manifest(
+        job_id=job_id,
+        created_at=datetime.now(UTC),
+        bulkscore_version=__version__,
+        spec=spec,
+        model=model,
+        files=tuple(
+            InputFile(
+                uri=f.file.uri,
+                size=f.file.size,
+                etag=f.file.etag,
+                rows=int(f.group_rows.sum()),
+                row_groups=len(f.group_rows),
+            )
+            for f in footers
+        ),
+        skipped=tuple(skipped),
+        rows=plan.rows,
+        chunks=len(plan.chunks),
+        text_bytes=plan.text_bytes,
+        chunk_table_sha256=digest,
+    )
+
+
+def _body(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=2).encode()
