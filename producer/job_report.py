@@ -3,10 +3,15 @@
 from datetime import UTC, datetime
 from typing import Literal
 
+from producer.deployment import Deployment
 from schemas import layout
+from schemas.dead_letter import AttemptRecord, DeadLetter
+from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
 from schemas.finalize import read_summary
-from schemas.job import JobId, Manifest, Priority, Record
+from schemas.job import JobId, Manifest, Priority, Record, parse_record
 from schemas.ledger import JobStatus
+from schemas.manifest import read_chunks
+from schemas.results import ResultAccount, read_account
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
 from schemas.survey import survey, tally
@@ -24,7 +29,7 @@ class JobReport(Record):
     priority: Priority
     generation: int
     chunks: int
-    chunk_states: dict[ChunkState, int]
+    chunk_states: dict[str, int]
     rows: int
     rows_scored: int
     rows_error: int
@@ -37,6 +42,86 @@ class JobReport(Record):
     opened_at: datetime
     closed_at: datetime | None
 
+    @property
+    def rows_done(self) -> int:
+        """Rows that need no more work."""
+        return self.rows_scored + self.rows_error + self.rows_dead
+
+
+class JobDetails(Record):
+    """All that `show` knows of a job; `workers` hold a lease now, or scored it if it has ended."""
+
+    job: JobReport
+    workers: tuple[str, ...]
+    manifest: Manifest
+
+
+class ChunkReport(Record):
+    """One chunk: where it lies, where it is, and what became of it."""
+
+    job_id: JobId
+    chunk: int
+    state: ChunkState
+    file: str
+    row_start: int
+    rows: int
+    attempts: tuple[AttemptRecord, ...]
+    result_uri: str | None
+    result: ResultAccount | None
+    dead_letter: DeadLetter | None
+
+
+def job_report(deployment: Deployment, manifest: Manifest) -> JobReport:
+    """Return where a job is, from the object store when the ledger cannot say."""
+    try:
+        return report_of(deployment.ledger.status(manifest.job_id), "ledger")
+    except (JobUnknown, BrokerUnavailable):
+        return report_of(status_from_storage(deployment.storage, manifest), "storage")
+
+
+def job_details(deployment: Deployment, manifest: Manifest) -> JobDetails:
+    """Return where a job is, who works on it and what it is."""
+    report = job_report(deployment, manifest)
+    workers: tuple[str, ...] = ()
+    if report.closed_at is not None:
+        workers = read_summary(deployment.storage, report.output).workers
+    elif report.source == "ledger":
+        workers = tuple(deployment.ledger.workers(manifest.job_id))
+    return JobDetails(
+        job=report, workers=workers, manifest=manifest.model_copy(update={"files": ()})
+    )
+
+
+def chunk_report(deployment: Deployment, manifest: Manifest, chunk: int) -> ChunkReport:
+    """Return what is known of one chunk.
+
+    Raises:
+        UsageError: The job has no such chunk.
+    """
+    if chunk >= manifest.chunks:
+        raise UsageError(f"job {manifest.job_id} has the chunks 0 to {manifest.chunks - 1}")
+    storage, output = deployment.storage, manifest.spec.output
+    place = read_chunks(storage, manifest)[chunk]
+    found = survey(storage, manifest)
+    state, attempts = _in_ledger(deployment, manifest.job_id, chunk)
+    letter = None
+    if chunk in found.dead:
+        uri = layout.dead_letter(output, chunk, found.dead[chunk])
+        letter = parse_record(DeadLetter, storage.read(uri), uri)
+    result_uri = layout.result(output, chunk) if chunk in found.results else None
+    return ChunkReport(
+        job_id=manifest.job_id,
+        chunk=chunk,
+        state=state or found.state_of(chunk),
+        file=manifest.files[place.file].uri,
+        row_start=place.row_start,
+        rows=place.rows,
+        attempts=attempts or (letter.attempts if letter else ()),
+        result_uri=result_uri,
+        result=read_account(storage, result_uri) if result_uri else None,
+        dead_letter=letter,
+    )
+
 
 def report_of(status: JobStatus, source: Source) -> JobReport:
     """Return a status as the record that is printed."""
@@ -48,7 +133,7 @@ def report_of(status: JobStatus, source: Source) -> JobReport:
         priority=status.priority,
         generation=status.generation,
         chunks=status.chunk_count,
-        chunk_states=dict(status.chunks),
+        chunk_states={state.value: count for state, count in status.chunks.items()},
         rows=status.rows,
         rows_scored=status.rows_scored,
         rows_error=status.rows_error,
@@ -92,3 +177,13 @@ def status_from_storage(storage: Storage, manifest: Manifest) -> JobStatus:
         closed=summary.finished_at.timestamp() if summary else None,
         now=datetime.now(UTC).timestamp(),
     )
+
+
+def _in_ledger(
+    deployment: Deployment, job_id: str, chunk: int
+) -> tuple[ChunkState | None, tuple[AttemptRecord, ...]]:
+    try:
+        ledger = deployment.ledger
+        return ledger.state_of(job_id, chunk), ledger.history(job_id, chunk)
+    except (JobUnknown, BrokerUnavailable):
+        return None, ()

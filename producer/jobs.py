@@ -7,7 +7,7 @@ has lost or never knew.
 from datetime import UTC, datetime
 
 from producer.deployment import Deployment
-from producer.job_report import JobReport, report_of, status_from_storage
+from producer.job_report import JobReport, report_of
 from schemas import layout
 from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
 from schemas.job import JobId, Manifest, Record
@@ -42,14 +42,6 @@ def known_jobs(deployment: Deployment) -> list[JobReport]:
         except JobUnknown:  # it expired since the list was read
             continue
     return reports
-
-
-def job_report(deployment: Deployment, manifest: Manifest) -> JobReport:
-    """Return where a job is, from the object store when the ledger cannot say."""
-    try:
-        return report_of(deployment.ledger.status(manifest.job_id), "ledger")
-    except (JobUnknown, BrokerUnavailable):
-        return report_of(status_from_storage(deployment.storage, manifest), "storage")
 
 
 def cancel(deployment: Deployment, manifest: Manifest) -> int:

@@ -9,7 +9,16 @@ import traceback
 
 import typer
 
-from producer.cli import diagnosis
+from producer.cli import (
+    dead_letters,
+    diagnosis,
+    jobs,
+    local,
+    recovery,
+    results,
+    submission,
+    watching,
+)
 from producer.cli.terminal import report_error, say
 from schemas.errors import BulkError, ExitCode
 
@@ -22,7 +31,7 @@ Exit codes: 0 all well, 1 unexpected, 2 usage or bad input, 3 some chunks have n
 row errors than allowed, 5 wait timed out, 69 broker or storage unreachable, 78 configuration, \
 130 interrupted.
 """
-FAMILIES = (diagnosis,)
+FAMILIES = (submission, jobs, watching, dead_letters, results, local, recovery, diagnosis)
 
 
 def build_app() -> typer.Typer:

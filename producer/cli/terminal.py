@@ -63,11 +63,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     console.print(table)
 
 
-def print_facts(facts: Mapping[str, object]) -> None:
-    """Write names and values to stdout, one pair a line."""
+def print_facts(facts: Mapping[str, object], *, to_stderr: bool = False) -> None:
+    """Write names and values, one pair a line."""
+    write = say if to_stderr else print_line
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        print_line(f"{name:<{width}}  {cell(value)}".rstrip())
+        write(f"{name:<{width}}  {cell(value)}".rstrip())
 
 
 def cell(value: object) -> str:

@@ -85,8 +85,18 @@ def finish(
     *,
     as_json: bool,
     line: bool = False,
+    to_stderr: bool = False,
 ) -> None:
-    """Print the summary of a job that was followed and exit with what it says."""
+    """Print the summary of a job that was followed and exit with what it says.
+
+    Args:
+        deployment: Where the object store is.
+        manifest: The job.
+        last: The progress seen last.
+        as_json: Print JSON instead of text,
+        line: on one line.
+        to_stderr: The summary is talk, because stdout carries other data.
+    """
     from producer.watch import exit_code_of
     from schemas.finalize import read_summary
 
@@ -97,7 +107,7 @@ def finish(
     if as_json:
         print_json(summary, line=line)
     else:
-        print_facts(summary_facts(summary, manifest.spec.output))
+        print_facts(summary_facts(summary, manifest.spec.output), to_stderr=to_stderr)
     raise typer.Exit(exit_code_of(summary))
 
 

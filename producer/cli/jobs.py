@@ -1,0 +1,160 @@
+"""`jobs`, `show` and `cancel`: what jobs there are, where one is, and stopping one."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.options import Job, Json
+from producer.cli.terminal import (
+    counts,
+    duration,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    row_range,
+    say,
+)
+
+if TYPE_CHECKING:
+    from producer.job_report import ChunkReport, JobDetails
+
+PANEL = "Follow jobs"
+
+ChunkOption = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk", min=0, metavar="N", help="Only this chunk, in full.", show_default=False
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("jobs", rich_help_panel=PANEL)(jobs)
+    app.command("show", rich_help_panel=PANEL)(show)
+    app.command("cancel", rich_help_panel=PANEL)(cancel)
+
+
+def jobs(as_json: Json = False) -> None:
+    """List the jobs of the last 30 days, the newest first.
+
+    Example: bulkscore jobs
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import known_jobs
+
+    reports = known_jobs(Deployment.from_environment())
+    if as_json:
+        print_json(reports)
+    elif reports:
+        print_table(
+            ("job", "state", "#rows", "#done", "#dead chunks", "opened", "output"),
+            (
+                (r.job_id, r.state, r.rows, r.rows_done, r.chunk_states["dead"], when, r.output)
+                for r in reports
+                for when in (f"{r.opened_at:%Y-%m-%d %H:%M}",)
+            ),
+        )
+    else:
+        say("the ledger knows no job; start one with `bulkscore submit`")
+
+
+def show(job: Job, chunk: ChunkOption = None, as_json: Json = False) -> None:
+    """Show where a job is: rows, chunks, errors, model, workers. Or one of its chunks.
+
+    Example: bulkscore show nightly-2025-06-01 --chunk 42
+    """
+    from producer.deployment import Deployment
+    from producer.job_report import chunk_report, job_details
+    from producer.jobs import find_manifest
+
+    deployment = Deployment.from_environment()
+    manifest = find_manifest(deployment, job)
+    if chunk is not None:
+        report = chunk_report(deployment, manifest, chunk)
+        print_json(report) if as_json else print_chunk(report)
+        return
+    details = job_details(deployment, manifest)
+    if details.job.source == "storage":
+        say(f"not known to the ledger, this is what lies under {details.job.output}")
+    print_json(details) if as_json else print_facts(job_facts(details))
+
+
+def cancel(job: Job, as_json: Json = False) -> None:
+    """Stop a job: its waiting chunks are not scored; results that exist stay.
+
+    `bulkscore resume OUTPUT --uncancel` lets it go on.
+
+    Example: bulkscore cancel nightly-2025-06-01
+    """
+    from producer.deployment import Deployment
+    from producer.jobs import cancel as stop
+    from producer.jobs import find_manifest
+
+    deployment = Deployment.from_environment()
+    deployment.require_broker()
+    manifest = find_manifest(deployment, job)
+    count = stop(deployment, manifest)
+    if as_json:
+        print_json({"job_id": manifest.job_id, "chunks_cancelled": count})
+    else:
+        print_line(f"job {manifest.job_id} is cancelled: {count:,} chunks will not be scored")
+
+
+def job_facts(details: "JobDetails") -> dict[str, object]:
+    """Return a job as names and values to print."""
+    job, manifest = details.job, details.manifest
+    rate = job.tokens / job.scoring_seconds if job.scoring_seconds else None
+    closed = job.closed_at and f"{job.closed_at:%Y-%m-%d %H:%M:%S}"
+    took = job.closed_at and duration((job.closed_at - job.opened_at).total_seconds())
+    return {
+        "job": job.job_id,
+        "state": str(job.state),
+        "chunks": f"{job.chunks:,}: {counts(job.chunk_states)}",
+        "rows": job.rows,
+        "  scored": job.rows_scored,
+        "  with an error": f"{job.rows_error:,} ({counts(job.row_errors)})",
+        "  in dead chunks": f"{job.rows_dead:,} ({counts(job.dead_by_code)})",
+        "tokens": f"{job.tokens:,} ({job.truncated_rows:,} rows truncated)",
+        "rate": rate and f"{rate:,.0f} tokens/s by one worker while it scores",
+        "model": f"{manifest.model.ref}, digest {manifest.model.digest[:12]}",
+        "labels": ", ".join(manifest.model.labels),
+        "input": ", ".join(manifest.spec.inputs),
+        "output": job.output,
+        "files": f"{len(manifest.files):,}, {len(manifest.skipped):,} skipped",
+        "priority": job.priority,
+        "generation": job.generation,
+        "workers": ", ".join(details.workers) or "none",
+        "opened": f"{job.opened_at:%Y-%m-%d %H:%M:%S}",
+        "closed": closed and f"{closed}, after {took}",
+    }
+
+
+def print_chunk(report: "ChunkReport") -> None:
+    """Print one chunk: where it lies and what became of it."""
+    account, letter = report.result, report.dead_letter
+    facts: dict[str, object] = {
+        "job": report.job_id,
+        "chunk": report.chunk,
+        "state": str(report.state),
+        "file": report.file,
+        "rows": row_range(report.row_start, report.rows),
+    }
+    if account is not None:
+        facts |= {
+            "result": report.result_uri,
+            "scored": f"{account.rows_scored:,} of {account.rows:,} rows",
+            "with an error": counts(account.errors),
+            "attempt": f"{account.attempt} of generation {account.generation}",
+            "worker": f"{account.worker} on {account.device}, {account.seconds:.1f} s",
+        }
+    if letter is not None:
+        facts |= {"died of": letter.code, "message": letter.message}
+    print_facts(facts)
+    if report.attempts:
+        print_line("\nfailed attempts")
+        print_table(
+            ("#attempt", "at", "worker", "code", "message"),
+            ((a.number, f"{a.at:%H:%M:%S}", a.worker, a.code, a.message) for a in report.attempts),
+        )

@@ -1,0 +1,157 @@
+"""`plan` and `submit`: see what a job would do, and start it."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.options import (
+    JobIdOption,
+    Json,
+    Output,
+    PriorityOption,
+    ScoringOptions,
+    with_scoring_options,
+)
+from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
+from producer.cli.watching import finish, follow
+
+if TYPE_CHECKING:
+    from producer.forecast import Forecast
+    from producer.submit import Submission
+
+PANEL = "Score a corpus"
+# Two rates to think with, for a user who names none: a small encoder on a few CPU cores and on
+# one GPU are of these orders.
+REFERENCE_RATES = (10_000, 500_000)
+FOOTERS_EVERY_SECONDS = 2.0
+
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
+TokensPerSecond = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens-per-second",
+        min=1,
+        metavar="N",
+        help="Rate of all workers together, to tell the time; `show` of a job that ended has it.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.command("plan", rich_help_panel=PANEL)(with_scoring_options(plan))
+    app.command("submit", rich_help_panel=PANEL)(with_scoring_options(submit))
+
+
+def plan(
+    scoring: ScoringOptions, tokens_per_second: TokensPerSecond = None, as_json: Json = False
+) -> None:
+    """Say what a job would do: files, rows, chunks, tokens, time. Creates nothing.
+
+    Reads the footers of the corpus, never its texts.
+
+    Example: bulkscore plan -i 's3://lake/reviews/*.parquet' -m models/sentiment --text-column text
+    """
+    from producer.deployment import Deployment
+    from producer.forecast import forecast
+    from schemas.model_files import pin_model
+
+    deployment = Deployment.from_environment()
+    spec = scoring.spec(output="nowhere")
+    deployment.require_storage(*spec.inputs, spec.model)
+    model = pin_model(deployment.storage, spec.model)
+    made = forecast(deployment.storage, spec, model, progress=FooterProgress())
+    if as_json:
+        print_json(made)
+    else:
+        print_facts(forecast_facts(made, tokens_per_second))
+
+
+def submit(
+    scoring: ScoringOptions,
+    output: Output,
+    job_id: JobIdOption = None,
+    priority: PriorityOption = "normal",
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Start a job on the workers and print its id; the same job again prints the same id.
+
+    With --wait: exit codes as `wait`, and --json prints the summary.
+
+    Example: bulkscore submit -i s3://lake/reviews -o s3://lake/scored -m models/sentiment \
+--text-column text --id-column review_id --wait
+    """
+    from producer.deployment import Deployment
+    from producer.submit import submit as send
+
+    deployment = Deployment.from_environment()
+    spec = scoring.spec(output, priority=priority)
+    done = send(deployment, spec, job_id=job_id, progress=FooterProgress())
+    print_submission(done, as_json=as_json, waits=wait)
+    if wait:
+        last = follow(deployment, done.manifest, keep_queued=True)
+        finish(deployment, done.manifest, last, as_json=as_json, to_stderr=not as_json)
+
+
+class FooterProgress:
+    """Tells on stderr how far the footers are read, where that takes long."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + FOOTERS_EVERY_SECONDS
+
+    def __call__(self, done: int, count: int) -> None:
+        """Take the number of files whose footer is read, out of all."""
+        if time.monotonic() >= self._next:
+            say(f"planning: {done:,} of {count:,} files read")
+            self._next = time.monotonic() + FOOTERS_EVERY_SECONDS
+
+
+def print_submission(done: "Submission", *, as_json: bool, waits: bool) -> None:
+    """Print the job id as data, and how the job stands as talk."""
+    manifest, resumed = done.manifest, done.resumed
+    if as_json and not waits:
+        print_json(
+            {
+                "job_id": manifest.job_id,
+                "output": manifest.spec.output,
+                "rows": manifest.rows,
+                "chunks": manifest.chunks,
+                "skipped_files": manifest.skipped,
+                "chunks_succeeded": resumed.succeeded,
+                "chunks_dead": resumed.dead,
+                "chunks_pending": resumed.pending,
+            }
+        )
+    elif as_json:
+        say(f"job {manifest.job_id}")
+    else:
+        print_line(manifest.job_id)
+    say(f"{manifest.rows:,} rows in {manifest.chunks:,} chunks, {resumed.pending:,} to score")
+    for skipped in manifest.skipped:
+        say(f"skipped {skipped.uri} [{skipped.code}]: {skipped.reason}")
+    if resumed.dead:
+        say(f"{resumed.dead:,} chunks are dead: bulkscore dead-letters {manifest.job_id}")
+    if not waits and sys.stderr.isatty():
+        say(f"follow it with: bulkscore watch {manifest.job_id}")
+
+
+def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str, object]:
+    """Return a forecast as names and values to print."""
+    rates = (tokens_per_second,) if tokens_per_second else REFERENCE_RATES
+    times = ", ".join(f"{duration(made.tokens / r)} at {r:,} tokens/s" for r in rates)
+    skipped = {f"skipped [{s.code}]": f"{s.uri}: {s.reason}" for s in made.skipped_files}
+    return {
+        "files": made.files,
+        "rows": made.rows,
+        "chunks": made.chunks,
+        "text": size(made.text_bytes),
+        "tokens": f"about {made.tokens:,}, texts cut at {made.max_length}",
+        "time": times,
+        "model": f"{made.model}, digest {made.model_digest[:12]}",
+        "labels": ", ".join(made.labels),
+        **skipped,
+    }

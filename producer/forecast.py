@@ -1,0 +1,65 @@
+"""What a job would do, from the footers of its files alone; nothing is created."""
+
+from producer.corpus import find_files
+from producer.footers import Progress, read_footers
+from producer.plan import make_plan
+from schemas.job import JobSpec, ModelPin, Record, SkippedFile
+from schemas.model_files import choose_max_length
+from schemas.storage import Storage
+
+# Bytes of text that make a token, for English and WordPiece; other scripts take more tokens.
+BYTES_PER_TOKEN = 4
+
+
+class Forecast(Record):
+    """A plan in numbers. `tokens` is an estimate from the size of the text column."""
+
+    files: int
+    rows: int
+    chunks: int
+    text_bytes: int
+    tokens: int
+    skipped_files: tuple[SkippedFile, ...]
+    model: str
+    model_digest: str
+    labels: tuple[str, ...]
+    max_length: int
+
+
+def forecast(
+    storage: Storage, spec: JobSpec, model: ModelPin, progress: Progress = lambda _done, _all: None
+) -> Forecast:
+    """Read the footers of the corpus and cut it, as `submit` would.
+
+    Raises:
+        InputMissing: There is no such file, or none that can be read.
+        InputCorrupt: A file is not Parquet, and bad files are not to be skipped.
+        SchemaMismatch: A column is missing or holds no text, or files disagree.
+    """
+    max_length = choose_max_length(model, spec.max_length)
+    footers, skipped = read_footers(
+        storage,
+        find_files(storage, spec.inputs),
+        text_column=spec.text_column,
+        id_columns=spec.id_columns,
+        skip_bad_files=spec.skip_bad_files,
+        progress=progress,
+    )
+    plan = make_plan(footers, spec.chunk_rows)
+    return Forecast(
+        files=plan.files,
+        rows=plan.rows,
+        chunks=len(plan.chunks),
+        text_bytes=plan.text_bytes,
+        tokens=estimate_tokens(rows=plan.rows, text_bytes=plan.text_bytes, max_length=max_length),
+        skipped_files=tuple(skipped),
+        model=model.ref,
+        model_digest=model.digest,
+        labels=model.labels,
+        max_length=max_length,
+    )
+
+
+def estimate_tokens(*, rows: int, text_bytes: int, max_length: int) -> int:
+    """Estimate the tokens of a corpus: its text plus two special tokens a row, cut per row."""
+    return min(text_bytes // BYTES_PER_TOKEN + 2 * rows, rows * max_length)
