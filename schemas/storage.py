@@ -1,43 +1,33 @@
 """One door to objects, on local disk and on S3: list, read, create once, replace.
 
-Locations are URIs: local paths, `file://` or `s3://bucket/key`. Errors of the libraries below are
-translated here, once, into our own tree. Nothing is ever half-written: an object is created whole
-or not at all, and `create` never overwrites.
+Locations are URIs: local paths, `file://` or `s3://bucket/key`. Nothing is ever half-written: an
+object is created whole or not at all, and `create` never overwrites. Errors are those of our own
+tree (`schemas.storage_errors`).
 """
 
 import contextlib
 import os
-import tempfile
+import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from schemas.errors import (
-    AccessDenied,
-    BulkError,
-    InputChanged,
-    InputMissing,
-    StorageUnavailable,
-    UsageError,
-)
+from schemas.errors import InputChanged, InputMissing, UsageError
 from schemas.settings import StorageSettings
+from schemas.storage_errors import already_exists, translated
 
 # Above this s3fs switches to multipart uploads, whose completion some stores do not make
 # conditional; results are kept below it.
 MAX_CREATE_BYTES = 100 * 1024 * 1024
 
-_DENIED_CODES = {
-    "AccessDenied",
-    "SignatureDoesNotMatch",
-    "InvalidAccessKeyId",
-    "ExpiredToken",
-    "InvalidToken",
-    "403",
-}
-_MISSING_CODES = {"NoSuchKey", "NoSuchBucket", "404"}
-_EXISTS_CODES = {"PreconditionFailed", "412"}
+# Worst case of `probe`, which sends two requests: twice these.
+PROBE_CONNECT_SECONDS = 3.0
+PROBE_READ_SECONDS = 4.0
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +54,9 @@ class Storage:
         """
         with translated(uri):
             if is_s3(uri):
-                return _s3_stat(self.s3.info(s3_path(uri), refresh=True))
+                bucket, key = bucket_and_key(uri)
+                head = self.s3.call_s3("head_object", Bucket=bucket, Key=key)
+                return _s3_stat(uri, head["ContentLength"], head["ETag"])
             path = local_path(uri)
             if path.is_dir():
                 raise InputMissing(f"{uri} is a folder, not a file")
@@ -79,7 +71,11 @@ class Storage:
         return True
 
     def list_objects(self, uri: str, *, recursive: bool = False) -> Iterator[ObjectStat]:
-        """Yield the objects in the folder `uri` by name, none when there is no such folder."""
+        """Yield the objects in the folder `uri` by name, none when there is no such folder.
+
+        Raises:
+            InputMissing: There is no such bucket.
+        """
         with translated(uri):
             if is_s3(uri):
                 yield from self._list_s3(uri, recursive=recursive)
@@ -90,21 +86,26 @@ class Storage:
                 yield from (_local_stat(p) for p in sorted(root.glob(pattern)) if p.is_file())
 
     def _list_s3(self, uri: str, *, recursive: bool) -> Iterator[ObjectStat]:
-        depth = None if recursive else 1
-        try:
-            found = self.s3.find(s3_path(uri).rstrip("/") + "/", maxdepth=depth, detail=True)
-        except FileNotFoundError:
-            return
-        for _, info in sorted(found.items()):
-            if info["type"] == "file":
-                yield _s3_stat(info)
+        """Yield page by page, so that a million objects need no memory."""
+        bucket, key = bucket_and_key(uri)
+        prefix = f"{key.rstrip('/')}/" if key else ""
+        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "" if recursive else "/"}
+        page: dict[str, Any] = {"NextContinuationToken": None}
+        while "NextContinuationToken" in page:
+            token = page["NextContinuationToken"]
+            following = {"ContinuationToken": token} if token else {}
+            page = self.s3.call_s3("list_objects_v2", **request, **following)
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):
+                    place = f"s3://{bucket}/{found['Key']}"
+                    yield _s3_stat(place, found["Size"], found["ETag"])
 
     def glob(self, pattern: str) -> list[ObjectStat]:
         """Return the objects that match a pattern of `*`, `?`, `[…]` and `**`, by name."""
         with translated(pattern):
             if is_s3(pattern):
                 found = self.s3.glob(s3_path(pattern), detail=True)
-                return [_s3_stat(i) for _, i in sorted(found.items()) if i["type"] == "file"]
+                return [_s3_details(i) for _, i in sorted(found.items()) if i["type"] == "file"]
             import glob
 
             names = sorted(glob.glob(str(local_path(pattern)), recursive=True))
@@ -128,15 +129,24 @@ class Storage:
         Raises:
             InputChanged: The object is not the one that `expected` describes.
         """
-        with translated(uri):
+        with translated(uri), self._stream(uri) as stream:
+            # Asked of the open stream, which goes on with these very bytes: S3 is told the ETag
+            # in every request, a local file is looked at again when all is read.
             if expected is not None:
-                require_unchanged(self.stat(uri), expected)
-            if is_s3(uri):
-                stream = self.s3.open(s3_path(uri), "rb", cache_type="none")
-            else:
-                stream = local_path(uri).open("rb")
-            with stream:
-                yield cast("BinaryIO", stream)
+                require_unchanged(_opened(uri, stream), expected)
+            try:
+                yield stream
+            finally:
+                if expected is not None and not is_s3(uri):
+                    require_unchanged(_opened(uri, stream), expected)
+
+    def _stream(self, uri: str) -> BinaryIO:
+        if not is_s3(uri):
+            return local_path(uri).open("rb")
+        stream = self.s3.open(s3_path(uri), "rb", cache_type="none")
+        if stream.details["type"] != "file":
+            raise InputMissing(f"{uri} is a folder, not an object")
+        return cast("BinaryIO", stream)
 
     def read(self, uri: str) -> bytes:
         """Return the whole content of a small object."""
@@ -162,7 +172,7 @@ class Storage:
             try:
                 self.s3.pipe_file(s3_path(uri), data, mode="create", chunksize=MAX_CREATE_BYTES)
             except Exception as error:
-                if isinstance(error, FileExistsError) or _s3_code(error) in _EXISTS_CODES:
+                if already_exists(error):
                     return False
                 raise
             return True
@@ -197,9 +207,12 @@ class Storage:
         """
         if not is_s3(uri):
             return
-        bucket = s3_path(uri).partition("/")[0]
+        bucket, _ = bucket_and_key(uri)
         quick = self._settings.model_copy(
-            update={"s3_read_timeout_seconds": 4.0, "s3_connect_timeout_seconds": 3.0}
+            update={
+                "s3_connect_timeout_seconds": PROBE_CONNECT_SECONDS,
+                "s3_read_timeout_seconds": PROBE_READ_SECONDS,
+            }
         )
         with translated(f"s3://{bucket}", hint=self._endpoint_hint()):
             connect_s3(quick, retries=1).call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
@@ -241,23 +254,51 @@ def is_s3(uri: str) -> bool:
         UsageError: The scheme is neither `s3`, `file` nor none.
     """
     scheme, separator, _ = uri.partition("://")
-    if not separator or scheme == "file":
-        return False
-    if scheme == "s3":
-        return True
-    raise UsageError(f"{uri}: unknown scheme {scheme!r}, use a local path, file:// or s3://")
+    if separator and _SCHEME.fullmatch(scheme):
+        if scheme not in ("s3", "file"):
+            raise UsageError(
+                f"{uri}: unknown scheme {scheme!r}, use a local path, file:// or s3://"
+            )
+        return scheme == "s3"
+    if uri.startswith(("s3:", "file:")):
+        raise UsageError(f"{uri}: write {uri.partition(':')[0]}:// with two slashes")
+    return False
 
 
 def s3_path(uri: str) -> str:
-    """Return bucket and key of an `s3://` URI."""
-    return uri.removeprefix("s3://")
+    """Return bucket and key of an `s3://` URI.
+
+    Raises:
+        UsageError: It names no bucket.
+    """
+    path = uri.removeprefix("s3://")
+    if not path or path.startswith("/"):
+        raise UsageError(f"{uri} names no bucket, write s3://bucket/key")
+    return path
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Return the two parts of an `s3://` URI; the key may be empty."""
+    bucket, _, key = s3_path(uri).partition("/")
+    return bucket, key
 
 
 def local_path(uri: str) -> Path:
-    """Return the absolute path of a local path or `file://` URI."""
-    if uri.startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
-    return Path(uri).expanduser().absolute()
+    """Return the absolute path of a local path or `file://` URI.
+
+    In a URI `%20` is a space; `?` and `#` stand for themselves, as in the patterns of `glob`.
+
+    Raises:
+        UsageError: The URI names a file of another host.
+    """
+    if "\0" in uri or not uri:
+        raise UsageError(f"{uri!r} is not a path")
+    if not uri.startswith("file://"):
+        return Path(uri).expanduser().absolute()
+    host, _, path = uri.removeprefix("file://").partition("/")
+    if host not in ("", "localhost"):
+        raise UsageError(f"{uri} names the host {host!r}, write file:///{host}/{path}")
+    return Path("/" + unquote(path))
 
 
 def canonical(uri: str) -> str:
@@ -276,74 +317,26 @@ def require_unchanged(found: ObjectStat, expected: ObjectStat) -> None:
         )
 
 
-@contextlib.contextmanager
-def translated(uri: str, hint: str = "") -> Iterator[None]:
-    """Turn the errors of s3fs, botocore, aiohttp and the OS into ours, the cause attached."""
-    try:
-        yield
-    except BulkError:
-        raise
-    except Exception as error:
-        ours = _translate(uri, hint, error)
-        if ours is None:
-            raise
-        raise ours from error
+def _s3_stat(uri: str, size: int, etag: str) -> ObjectStat:
+    return ObjectStat(uri=uri, size=size, etag=etag.strip('"'))
 
 
-def _translate(uri: str, hint: str, error: Exception) -> BulkError | None:
-    code = _s3_code(error)
-    if isinstance(error, FileNotFoundError) or code in _MISSING_CODES:
-        return InputMissing(f"{uri} does not exist{hint}")
-    if isinstance(error, PermissionError) or code in _DENIED_CODES:
-        return AccessDenied(f"{uri}: access denied ({code or 'no permission'}){hint}")
-    if type(error).__name__ == "FileExpired":
-        return InputChanged(f"{uri} was replaced while it was read")
-    if is_s3(uri) and _is_transport_error(error):
-        cause = code or type(_root(error)).__name__
-        return StorageUnavailable(f"{uri}: storage does not answer ({cause}){hint}")
-    if isinstance(error, OSError) and error.errno is not None:
-        return StorageUnavailable(f"{uri}: {os.strerror(error.errno)}{hint}")
-    return None
+def _s3_details(details: dict[str, Any]) -> ObjectStat:
+    return _s3_stat(f"s3://{details['name']}", details["size"], details["ETag"])
 
 
-def _is_transport_error(error: Exception) -> bool:
-    import asyncio
-
-    import aiohttp
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    # A bare OSError without number or cause is Arrow speaking of bytes it cannot decode.
-    if type(error) is OSError and error.errno is None and error.__cause__ is None:
-        return False
-    known = (OSError, BotoCoreError, ClientError, aiohttp.ClientError, asyncio.TimeoutError)
-    return isinstance(error, known)
-
-
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _s3_code(error: BaseException | None) -> str | None:
-    """Return the S3 error code found along the chain of causes: RGW sends no message text."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            code = response.get("Error", {}).get("Code")
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return str(code or status)
-        error = error.__cause__
-    return None
-
-
-def _s3_stat(info: dict[str, Any]) -> ObjectStat:
-    etag = str(info.get("ETag", "")).strip('"')
-    return ObjectStat(uri=f"s3://{info['name']}", size=int(info["size"]), etag=etag)
+def _opened(uri: str, stream: Any) -> ObjectStat:
+    """Return what a stream reads from, whatever lies at its name by now."""
+    if is_s3(uri):
+        return _s3_details(stream.details)
+    return _local_status(local_path(uri), os.fstat(stream.fileno()))
 
 
 def _local_stat(path: Path) -> ObjectStat:
-    status = path.stat()
+    return _local_status(path, path.stat())
+
+
+def _local_status(path: Path, status: os.stat_result) -> ObjectStat:
     etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
     return ObjectStat(uri=str(path.absolute()), size=status.st_size, etag=etag)
 
@@ -364,14 +357,13 @@ def _link_into_place(path: Path, data: bytes) -> bool:
 @contextlib.contextmanager
 def _temporary(path: Path, data: bytes) -> Iterator[Path]:
     """Write `data` durably to a hidden file beside `path`, removed afterwards if still there."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
+    # The dot hides it from readers of datasets when the writer is killed.
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
