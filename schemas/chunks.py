@@ -1,6 +1,7 @@
 """The chunk: a row range of one file, unit of queueing, retry and result; and the chunk table."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,10 +37,18 @@ class ChunkTable:
 
     @classmethod
     def from_chunks(cls, chunks: Iterable[Chunk]) -> "ChunkTable":
-        """Collect chunks that are already numbered from 0 in order."""
-        rows = [(c.file, c.row_start, c.rows, c.text_bytes) for c in chunks]
-        columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, CHUNK_SCHEMA, strict=True)]
+        """Collect chunks that are already numbered from 0 in order, without keeping any."""
+        columns = [array("i"), array("q"), array("i"), array("q")]
+        for number, chunk in enumerate(chunks):
+            if chunk.index != number:
+                raise AssertionError(f"bug: chunk {chunk.index} stands at place {number}")
+            values = (chunk.file, chunk.row_start, chunk.rows, chunk.text_bytes)
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)
+        arrays = [
+            pa.Array.from_buffers(field.type, len(column), [None, pa.py_buffer(column)])
+            for field, column in zip(CHUNK_SCHEMA, columns, strict=True)
+        ]
         return cls(pa.Table.from_arrays(arrays, schema=CHUNK_SCHEMA))
 
     @classmethod
