@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, BertTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 MAX_LENGTH = 128  # tokens
 VOCABULARY = 4_000
@@ -16,6 +17,7 @@ _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 def build_tiny_encoder(texts: Sequence[str], folder: Path, *, seed: int) -> Path:
     """Write an untrained BERT without a head and its tokenizer into `folder`, and return it."""
+    disable_progress_bar()
     vocabulary = _word_pieces(texts)
     torch.manual_seed(seed)
     config = BertConfig(

@@ -180,7 +180,7 @@ def reporting_errors() -> Iterator[None]:
 @app.command()
 def command(
     model: Annotated[Path, typer.Option(help="Local folder of an encoder or classifier.")],
-    data: Annotated[Path, typer.Option(help="Labelled texts: .csv (text,label), .parquet, .jsonl.")],
+    data: Annotated[Path, typer.Option(help="Labelled texts: .csv, .parquet or .jsonl.")],
     out: Annotated[Path, typer.Option(help="Folder to write the classifier to.")],
     epochs: Annotated[float, typer.Option(min=0.01)],
     test_data: Annotated[Path | None, typer.Option(help="Labelled texts to evaluate on.")] = None,

@@ -1,0 +1,221 @@
+"""Training writes a classifier that scores, whole or not at all."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from schemas.errors import InputCorrupt, InputMissing, ModelIncompatible, SchemaMismatch, UsageError
+from schemas.model_files import pin_model
+from schemas.storage import Storage
+from support.families import save_tiny_classifier
+from worker.lifecycle.labelled import label_indices, label_names, read_labelled
+from worker.lifecycle.tiny import train_tiny
+from worker.lifecycle.train import METRICS, Recipe, train
+
+GOOD = ("wonderful", "excellent", "lovely", "superb")
+BAD = ("terrible", "awful", "dreadful", "broken")
+FILLING = ("the", "room", "was", "with", "a", "view", "and", "breakfast")
+
+
+def sentences(rows: int, seed: int) -> pl.DataFrame:
+    """Return templated sentences, whose label one word decides."""
+    source = random.Random(seed)
+    records = []
+    for _ in range(rows):
+        label = source.randrange(2)
+        words = source.choices(FILLING, k=source.randint(3, 12))
+        words.insert(source.randrange(len(words)), source.choice((BAD, GOOD)[label]))
+        records.append((" ".join(words), label))
+    return pl.DataFrame(records, schema=["text", "label"], orient="row")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "train.parquet"
+    sentences(600, seed=1).write_parquet(path)
+    return path
+
+
+def test_a_tiny_classifier_from_nothing_learns_templated_sentences(
+    data: Path, tmp_path: Path
+) -> None:
+    test = tmp_path / "test.csv"
+    sentences(200, seed=2).write_csv(test, include_header=False, quote_style="non_numeric")
+
+    metrics = train_tiny(data, tmp_path / "tiny", test, labels=("bad", "good"))
+
+    pin = pin_model(Storage(), str(tmp_path / "tiny"))
+    assert metrics.accuracy is not None
+    assert metrics.accuracy > 0.95
+    assert (metrics.train_rows, metrics.test_rows) == (600, 200)
+    assert pin.labels == metrics.labels == ("bad", "good")
+    assert json.loads((tmp_path / "tiny" / METRICS).read_text())["accuracy"] == metrics.accuracy
+
+
+def test_only_the_files_of_a_model_are_written(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny"
+
+    train_tiny(data, out, epochs=0.1)
+
+    assert {path.name for path in out.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "train.parquet"}
+
+
+def test_a_seed_decides_the_weights(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("same", 3), ("other", 4)):
+        train_tiny(data, tmp_path / name, epochs=0.1, seed=seed)
+
+    one, same, other = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "same", "other")
+    )
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlnet", "gpt2"])
+def test_a_classifier_of_another_family_and_label_set_can_be_trained_on(
+    data: Path, tmp_path: Path, family: str
+) -> None:
+    base = save_tiny_classifier(tmp_path / "base", family)  # three labels
+
+    train(Recipe(base=base, epochs=0.2), data, tmp_path / "out")
+
+    pin = pin_model(Storage(), str(tmp_path / "out"))
+    assert (pin.model_type, pin.labels) == (family, ("0", "1"))
+
+
+def test_a_frozen_encoder_keeps_its_weights(data: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    base = save_tiny_classifier(tmp_path / "base", labels=("a", "b"))
+
+    train(Recipe(base=base, epochs=0.2, freeze_encoder=True), data, tmp_path / "out")
+
+    before = load_file(base / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_an_encoder_that_lacks_weights_of_its_own_is_refused(data: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    base = save_tiny_classifier(tmp_path / "base")
+    tensors = load_file(base / "model.safetensors")
+    del tensors["bert.encoder.layer.1.output.dense.weight"]
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelIncompatible, match="lacks weights of the encoder"):
+        train(Recipe(base=base, epochs=1), data, tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_empty_is_never_written_to(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+
+    with pytest.raises(UsageError, match="exists already"):
+        train_tiny(data, out)
+
+    assert [path.name for path in out.iterdir()] == ["precious.txt"]
+
+
+def test_the_command_prints_metrics_on_stdout_and_progress_on_stderr(
+    data: Path, tmp_path: Path
+) -> None:
+    base = save_tiny_classifier(tmp_path / "base")
+    options = ("--model", str(base), "--data", str(data), "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "worker.lifecycle.train", *options, "--epochs", "1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["train_rows"] == 600
+    assert "step" in done.stderr
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_labelled_texts_are_read_from_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
+    table = pl.DataFrame({"text": ['he said "no",\nthen left', "fine"], "label": [1, 0]})
+    path = tmp_path / f"data.{suffix}"
+    match suffix:
+        case "csv":
+            table.write_csv(path, include_header=False, quote_style="non_numeric")
+        case "parquet":
+            table.write_parquet(path)
+        case _:
+            table.write_ndjson(path)
+
+    found = read_labelled(path)
+
+    assert found.texts == ['he said "no",\nthen left', "fine"]
+    assert found.labels == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("absent.csv", None, InputMissing),
+        ("table.xlsx", b"", UsageError),
+        ("table.parquet", b"not parquet", InputCorrupt),
+        ("table.csv", b'"unfinished', InputCorrupt),
+        ("table.jsonl", b'{"text": "x", "kind": 1}\n', SchemaMismatch),
+        ("table.jsonl", b'{"text": null, "label": 1}\n', SchemaMismatch),
+        ("table.csv", b"", InputCorrupt),
+    ],
+)
+def test_bad_labelled_data_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, error: type[Exception]
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(error, match=name):
+        read_labelled(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "expected"),
+    [
+        (["10", "2", "2"], None, ("2", "10")),
+        (["b", "a"], None, ("a", "b")),
+        (["b", "a"], ["b", "a"], ("b", "a")),
+        (["0", "1"], ["negative", "positive"], ("negative", "positive")),
+    ],
+)
+def test_labels_are_named_in_the_order_of_the_logits(
+    labels: list[str], given: list[str] | None, expected: tuple[str, ...]
+) -> None:
+    assert label_names(labels, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "given"), [(["a"], None), (["a", "b"], ["a", "c"]), (["0", "1", "2"], ["n", "p"])]
+)
+def test_labels_that_do_not_fit_the_data_are_refused(
+    labels: list[str], given: list[str] | None
+) -> None:
+    with pytest.raises(UsageError):
+        label_names(labels, given)
+
+
+def test_a_label_the_model_does_not_know_is_named_with_its_file() -> None:
+    with pytest.raises(UsageError, match=r"test\.csv: label 'maybe'"):
+        label_indices(["yes", "maybe"], ("no", "yes"), Path("test.csv"))
