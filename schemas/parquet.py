@@ -12,6 +12,13 @@ from schemas.storage import ObjectStat, Storage
 # Larger reads save requests, smaller ones memory; 1 MiB keeps a reader under 60 MB even in a
 # row group of a million rows.
 READ_BUFFER_BYTES = 1 << 20
+# A damaged footer may also name a column in bytes that are no UTF-8.
+_UNDECODABLE = (
+    pa.ArrowInvalid,
+    pa.ArrowNotImplementedError,
+    pa.ArrowSerializationError,
+    UnicodeDecodeError,
+)
 
 
 @contextlib.contextmanager
@@ -42,19 +49,25 @@ def decoding(uri: str, *, row_group: int | None = None) -> Iterator[None]:
     """Turn Arrow's decode errors into InputCorrupt that names file and row group."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowSerializationError) as error:
-        raise _corrupt(uri, row_group, error) from error
+    except _UNDECODABLE as error:
+        raise corrupt(uri, row_group, _reason(error)) from error
     except OSError as error:
         # Arrow's own decode errors carry neither a number nor a cause; storage errors do.
         if error.errno is not None or error.__cause__ is not None or type(error) is not OSError:
             raise
-        raise _corrupt(uri, row_group, error) from error
+        raise corrupt(uri, row_group, _reason(error)) from error
 
 
-def _corrupt(uri: str, row_group: int | None, error: Exception) -> InputCorrupt:
+def corrupt(uri: str, row_group: int | None, reason: str) -> InputCorrupt:
+    """Return the error of a file, or of one of its row groups, that cannot be read."""
     place = uri if row_group is None else f"{uri}, row group {row_group},"
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return InputCorrupt(f"{place} cannot be read as Parquet: {reason}")
+    error = InputCorrupt(f"{place} cannot be read as Parquet: {reason}")
+    error.row_group = row_group  # type: ignore[attr-defined]  # dead letters carry it
+    return error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def is_text(kind: pa.DataType) -> bool:
