@@ -99,9 +99,7 @@ def _fit(
 ) -> Metrics:
     from worker.lifecycle.fitting import Fitting, fit, load_base
 
-    model, tokenizer = load_base(
-        recipe.base, names, seed=recipe.seed, freeze=recipe.freeze_encoder
-    )
+    model, tokenizer = load_base(recipe.base, names, seed=recipe.seed, freeze=recipe.freeze_encoder)
     started = time.monotonic()
     loss = fit(
         model,
