@@ -18,6 +18,7 @@ from producer.embedded_broker import EmbeddedBroker
 from producer.processes import (
     ChildProcess,
     module_command,
+    options,
     require_installed,
     wait_until_ready,
 )
@@ -48,10 +49,10 @@ class StackOptions:
 class LocalStack:
     """An embedded broker and its workers; a context manager, to be used in the main thread."""
 
-    def __init__(self, options: StackOptions) -> None:
+    def __init__(self, made_of: StackOptions) -> None:
         require_worker()
-        self._options = options
-        self._broker = EmbeddedBroker(options.directory, persistent=options.persistent)
+        self._options = made_of
+        self._broker = EmbeddedBroker(made_of.directory, persistent=made_of.persistent)
         self._workers: list[ChildProcess] = []
         self._restarts = 0
 
@@ -112,9 +113,9 @@ class LocalStack:
             self._broker.stop()
 
     def _worker(self, number: int) -> ChildProcess:
-        arguments = ["--name", f"local-{number}", "--queues", self._options.queues]
-        if self._options.device is not None:
-            arguments += ["--device", self._options.device]
+        arguments = options(
+            name=f"local-{number}", queues=self._options.queues, device=self._options.device
+        )
         return ChildProcess(
             f"worker {number}",
             module_command("worker", arguments),

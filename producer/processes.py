@@ -196,6 +196,21 @@ def module_command(module: str, arguments: Sequence[str] = ()) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
+def options(**values: str | float | bool | None) -> list[str]:
+    """Return values as `--name value`; None and False are left out, True stands alone.
+
+    The value is joined to its name, so that one that begins with a dash is not taken for a name.
+    """
+    given: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            given.append(flag)
+        elif value is not None and value is not False:
+            given.append(f"{flag}={value}")
+    return given
+
+
 def become(module: str, arguments: Sequence[str]) -> NoReturn:
     """Replace this process by one of our modules, which gets our terminal and our signals."""
     command = module_command(module, arguments)

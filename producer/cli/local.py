@@ -1,31 +1,19 @@
-"""Commands that run something on this machine: `up`, `worker`, `flower`, `score`, `train`."""
+"""`up`, `worker`, `flower`: long-running processes on this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli import modelling, running
 from producer.cli.options import Json
+from producer.cli.running import PANEL, Device, Workers
 from producer.cli.terminal import print_json, print_line, say
 
 if TYPE_CHECKING:
     from producer.up import Announcement
 
-PANEL = "On this machine"
-PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        help="auto, cpu, cuda or cuda:N. Left out: BULKSCORE_DEVICE, else auto.",
-        show_default=False,
-    ),
-]
-Workers = Annotated[
-    int, typer.Option("--workers", min=1, metavar="N", help="Workers that share this machine.")
-]
 FlowerPort = Annotated[
     int | None,
     typer.Option(
@@ -40,12 +28,12 @@ FlowerPort = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to `app`."""
+    """Add the commands that run something on this machine to `app`."""
+    running.register(app)
     app.command("up", rich_help_panel=PANEL)(up)
     app.command("worker", rich_help_panel=PANEL)(worker)
     app.command("flower", rich_help_panel=PANEL)(flower)
-    app.command("score", rich_help_panel=PANEL)(score)
-    app.command("train", rich_help_panel=PANEL, context_settings=PASS_THROUGH)(train)
+    modelling.register(app)
 
 
 def up(
@@ -122,13 +110,10 @@ def worker(
     Example: bulkscore worker --device cuda:1 --queues high,normal
     """
     from producer.local import require_worker
-    from producer.processes import become
+    from producer.processes import become, options
 
     require_worker()
-    arguments = ["--queues", queues]
-    arguments += ["--device", device] if device else []
-    arguments += ["--name", name] if name else []
-    become("worker", arguments)
+    become("worker", options(queues=queues, device=device, name=name))
 
 
 def flower(
@@ -176,67 +161,6 @@ def flower(
     if given.flower_password is None:
         say(f"password {settings.password}")
     run_flower(settings)
-
-
-def score(
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", metavar="PATH", help="Folder of the model."),
-    ],
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[TEXT]…", help="Texts to score; lines of standard input when there are none."
-        ),
-    ] = None,
-    all_scores: Annotated[
-        bool, typer.Option("--all-scores", help="Print the score of every label.")
-    ] = False,
-    device: Device = None,
-    dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
-        typer.Option("--dtype", help="Number format of the model."),
-    ] = "auto",
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            "--max-length",
-            min=8,
-            metavar="TOKENS",
-            help="Cut texts after so many tokens; the model's own limit when left out.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Score a few texts with a model, for a first look; needs no broker.
-
-    Example: bulkscore score "I would buy it again" --model models/sentiment
-    """
-    from producer.local import require_worker
-    from producer.processes import become
-
-    require_worker()
-    arguments = ["--model", model, "--dtype", dtype]
-    arguments += ["--device", device] if device else []
-    arguments += ["--max-length", str(max_length)] if max_length else []
-    arguments += ["--all-scores"] if all_scores else []
-    arguments += ["--json"] if as_json else []
-    become("worker.score", [*arguments, "--", *(texts or [])])
-
-
-def train(context: typer.Context) -> None:
-    """Fine-tune a classifier on a labelled set.
-
-    All options: bulkscore train -- --help
-
-    Example: bulkscore train --model MiniLM-L6 --data labelled.parquet --out models/sentiment
-    """
-    from producer.processes import become, require_installed
-
-    for module in ("torch", "transformers", "accelerate", "sklearn"):
-        require_installed(module, "train")
-    become("worker.lifecycle.train", context.args)
 
 
 def _announce(stack: "Announcement", *, as_json: bool) -> None:

@@ -1,0 +1,106 @@
+"""`run`: one job on this machine, from the corpus to the result, with nothing else to start."""
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.options import JobIdOption, Json, Output, ScoringOptions, with_scoring_options
+from producer.cli.progress_display import display
+from producer.cli.submission import FooterProgress, print_submission
+from producer.cli.terminal import say
+from producer.cli.watching import finish
+from schemas.errors import ExitCode
+
+if TYPE_CHECKING:
+    from producer.progress import Progress
+    from producer.run import Machine
+    from schemas.job import Manifest
+
+PANEL = "On this machine"
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N. Left out: BULKSCORE_DEVICE, else auto.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, metavar="N", help="Workers that share this machine.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module to `app`."""
+    app.command("run", rich_help_panel=PANEL)(with_scoring_options(run))
+
+
+def run(
+    scoring: ScoringOptions,
+    output: Output,
+    job_id: JobIdOption = None,
+    device: Device = None,
+    workers: Workers = 1,
+    reprocess: Annotated[
+        bool,
+        typer.Option("--reprocess", help="Send chunks again that died in an earlier run."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the workers log, instead of keeping it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a corpus on this machine in one go: broker and workers come and go with the command.
+
+    Stopped or broken off, the same command completes what is missing. Exit codes as `wait`.
+
+    Example: bulkscore run -i reviews/ -o scored/ -m models/sentiment --text-column text
+    """
+    from producer.deployment import Deployment
+    from producer.local import require_worker, stopped_by_signals
+    from producer.run import Machine, create, is_complete, log_of, progress_of_complete
+
+    require_worker()
+    deployment = Deployment.from_environment()
+    spec = scoring.spec(output)
+    try:
+        with stopped_by_signals():
+            manifest = create(deployment, spec, job_id=job_id, progress=FooterProgress())
+            log = None if verbose else log_of(manifest.job_id)
+            complete = is_complete(deployment, manifest)
+            machine = Machine(workers=workers, device=device, log=log)
+            last = None if complete else _score(manifest, machine, reprocess, as_json=as_json)
+    except KeyboardInterrupt:
+        say("\nstopped; what is scored is kept. The same command goes on from there:")
+        say(shlex.join(["bulkscore", *sys.argv[1:]]))
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if last is None:
+        say(f"job {manifest.job_id} is complete already: every row has a result")
+        last = progress_of_complete(deployment, manifest)
+    elif last.dead:
+        say(f"see why: {shlex.join(['bulkscore', 'dead-letters', manifest.spec.output])}")
+        say("once that is mended, the same command with --reprocess sends them again")
+    finish(deployment, manifest, last, as_json=as_json, to_stderr=not as_json)
+
+
+def _score(
+    manifest: "Manifest", machine: "Machine", reprocess: bool, *, as_json: bool
+) -> "Progress | None":
+    from producer.processes import ProcessEnded
+    from producer.run import running
+
+    last = None
+    try:
+        with running(manifest, machine, send_dead_again=reprocess) as job:
+            print_submission(job.submission, as_json=as_json, waits=True)
+            with display(as_json=False) as shown:
+                for last in job.follow(say):
+                    shown.show(last)
+    except ProcessEnded:
+        say("the run broke off; what is scored is kept, and the same command goes on from there")
+        raise
+    return last
