@@ -1,0 +1,32 @@
+"""Fixtures of the tests that need real servers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.corpora import make_table, write_table
+from support.hand_worker import HandWorker
+from support.job_bench import JobBench
+from support.models import tiny_model
+from support.texts import ordinary_texts
+
+
+@pytest.fixture(scope="session")
+def bench_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny classifier, the same for all tests of the command line."""
+    return tiny_model(tmp_path_factory.mktemp("bench-model") / "sentiment")
+
+
+@pytest.fixture
+def job_bench(tmp_path: Path, bench_model: Path, redis_url: str) -> Iterator[JobBench]:
+    """A corpus of four files and a worker that scores when it is told to."""
+    corpus = tmp_path / "corpus"
+    for number in range(4):
+        table = make_table(ordinary_texts(25), first_id=25 * number)
+        write_table(corpus / f"{number}.parquet", table)
+    worker = HandWorker(redis_url, tmp_path / "model-cache")
+    yield JobBench(
+        folder=tmp_path, corpus=corpus, model=bench_model, redis_url=redis_url, worker=worker
+    )
+    worker.close()
