@@ -5,8 +5,10 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 CHUNK_SCHEMA = pa.schema(
     [
@@ -52,6 +54,12 @@ class ChunkTable:
         return cls(pa.Table.from_arrays(arrays, schema=CHUNK_SCHEMA))
 
     @classmethod
+    def from_columns(cls, **columns: NDArray[np.int64]) -> "ChunkTable":
+        """Take whole columns, one array for each field of `CHUNK_SCHEMA`; no chunk is an object."""
+        arrays = [pa.array(columns[field.name]).cast(field.type) for field in CHUNK_SCHEMA]
+        return cls(pa.Table.from_arrays(arrays, schema=CHUNK_SCHEMA))
+
+    @classmethod
     def from_bytes(cls, data: bytes) -> "ChunkTable":
         """Read what `to_bytes` wrote."""
         return cls(pq.read_table(pa.BufferReader(data), schema=CHUNK_SCHEMA))
@@ -71,6 +79,11 @@ class ChunkTable:
         """Return chunk `index`."""
         row = self._table.slice(index, 1).to_pylist()[0]
         return Chunk(index=index, **row)
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """Return one field of all chunks."""
+        values: NDArray[np.int64] = self._table.column(name).to_numpy()
+        return values
 
     @property
     def table(self) -> pa.Table:

@@ -9,19 +9,22 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
-from schemas.errors import InputChanged, InputMissing, UsageError
+from schemas.errors import BulkError, InputChanged, InputMissing, UsageError
 from schemas.settings import StorageSettings
 from schemas.storage_errors import already_exists, translated
 
 # Above this s3fs switches to multipart uploads, whose completion some stores do not make
 # conditional; results are kept below it.
 MAX_CREATE_BYTES = 100 * 1024 * 1024
+
+# Requests under way at the same time: footers of many files are read at once.
+S3_CONNECTIONS = 32
 
 # Worst case of `probe`, which sends two requests: twice these.
 PROBE_CONNECT_SECONDS = 3.0
@@ -81,9 +84,8 @@ class Storage:
                 yield from self._list_s3(uri, recursive=recursive)
                 return
             root = local_path(uri)
-            pattern = "**/*" if recursive else "*"
             if root.is_dir():
-                yield from (_local_stat(p) for p in sorted(root.glob(pattern)) if p.is_file())
+                yield from _list_local(root, recursive=recursive)
 
     def _list_s3(self, uri: str, *, recursive: bool) -> Iterator[ObjectStat]:
         """Yield page by page, so that a million objects need no memory."""
@@ -154,6 +156,27 @@ class Storage:
             if is_s3(uri):
                 return bytes(self.s3.cat_file(s3_path(uri)))
             return local_path(uri).read_bytes()
+
+    def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | BulkError]:
+        """Return bytes `start` up to `end` of each object, on S3 many at a time.
+
+        An error stands in its object's place, so that it does not hide what the others gave. Of an
+        empty range, which S3 refuses to serve, nothing is asked.
+        """
+        found: list[Any] = [b""] * len(ranges)
+        asked = [place for place, (_, start, end) in enumerate(ranges) if start < end]
+        remote = [place for place in asked if is_s3(ranges[place][0])]
+        if remote:
+            uris, starts, ends = zip(*(ranges[place] for place in remote), strict=True)
+            paths = [s3_path(uri) for uri in uris]
+            parts = self.s3.cat_ranges(paths, list(starts), list(ends), on_error="return")
+            for place, part in zip(remote, parts, strict=True):
+                found[place] = part
+        for place in set(asked).difference(remote):
+            found[place] = _local_range(*ranges[place])
+        return [
+            _translated_part(uri, part) for (uri, _, _), part in zip(ranges, found, strict=True)
+        ]
 
     def create(self, uri: str, data: bytes) -> bool:
         """Create an object that must not exist yet, whole or not at all.
@@ -239,6 +262,7 @@ def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
         config_kwargs={
             "connect_timeout": settings.s3_connect_timeout_seconds,
             "read_timeout": settings.s3_read_timeout_seconds,
+            "max_pool_connections": S3_CONNECTIONS,
             "retries": {"total_max_attempts": 1, "mode": "standard"},
             "s3": {"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
         },
@@ -323,6 +347,48 @@ def _s3_stat(uri: str, size: int, etag: str) -> ObjectStat:
 
 def _s3_details(details: dict[str, Any]) -> ObjectStat:
     return _s3_stat(f"s3://{details['name']}", details["size"], details["ETag"])
+
+
+def _translated_part(uri: str, part: bytes | Exception) -> bytes | BulkError:
+    if isinstance(part, bytes):
+        return part
+    try:
+        with translated(uri):
+            raise part
+    except BulkError as error:
+        return error
+
+
+def _local_range(uri: str, start: int, end: int) -> bytes | Exception:
+    try:
+        with local_path(uri).open("rb") as stream:
+            stream.seek(start)
+            return stream.read(end - start)
+    except OSError as error:
+        return error
+
+
+def _list_local(
+    folder: Path, *, recursive: bool, above: tuple[Path, ...] = ()
+) -> Iterator[ObjectStat]:
+    """Yield by name, links followed; what vanishes meanwhile, as writers' files do, is left out."""
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        path = Path(entry.path)
+        if not entry.is_dir():
+            found = None
+            with contextlib.suppress(FileNotFoundError):
+                found = _local_status(path, entry.stat()) if entry.is_file() else None
+            if found is not None:
+                yield found
+        elif recursive and not _leads_back(entry, (*above, folder)):
+            yield from _list_local(path, recursive=True, above=(*above, folder))
+
+
+def _leads_back(entry: os.DirEntry[str], above: tuple[Path, ...]) -> bool:
+    """Say whether a folder is a link to one that it lies in."""
+    return entry.is_symlink() and any(os.path.samefile(entry.path, f) for f in above)
 
 
 def _opened(uri: str, stream: Any) -> ObjectStat:
