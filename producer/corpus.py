@@ -1,43 +1,103 @@
-"""Finds the files of a corpus."""
+"""The files of a corpus: from what the user named to a list of objects, one listing per input."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from posixpath import split
 
 from schemas.errors import InputMissing
-from schemas.storage import ObjectStat, Storage, canonical
+from schemas.storage import ObjectStat, Storage, canonical, is_s3
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 _GLOB_CHARACTERS = "*?["
 
 
 def find_files(storage: Storage, inputs: Sequence[str]) -> list[ObjectStat]:
-    """Return the files under `inputs`, each once, in the order of the inputs and then by name.
+    """Return the files that `inputs` name, in the order of the inputs and then by name.
 
-    An input is a file, a glob, or a folder of which every Parquet file at any depth is taken;
-    names that start with `_` or `.` are left out there, as every dataset reader does.
+    An input is a file, a folder or a glob of `*`, `?`, `[…]` and `**`; local, `file://` or
+    `s3://`. Of a folder every file at any depth is taken that is called like Parquet, and names
+    that start with `_` or `.` are left out, as every dataset reader does; a glob leaves them out
+    unless it spells such a name, and takes what else it matches whatever the ending. A file that
+    is named twice is taken once.
 
     Raises:
         InputMissing: An input does not exist or gives no file.
     """
     found: dict[str, ObjectStat] = {}
+    identity = _identity()
     for given in inputs:
-        files = _files_of(storage, given)
-        if not files:
-            raise InputMissing(f"{given}: no Parquet file there")
-        found.update((file.uri, file) for file in files if file.uri not in found)
+        for file in _files_of(storage, canonical(given)):
+            found.setdefault(identity(file.uri), file)
     return list(found.values())
 
 
-def _files_of(storage: Storage, given: str) -> list[ObjectStat]:
-    uri = canonical(given)
-    if any(character in uri for character in _GLOB_CHARACTERS):
-        return storage.glob(uri)
-    if storage.is_folder(uri):
-        below = storage.list_objects(uri, recursive=True)
-        return [file for file in below if _is_corpus_file(file.uri.removeprefix(uri))]
-    return [storage.stat(uri)]
+def split_glob(uri: str) -> tuple[str, str]:
+    """Return the folder that a glob searches and the pattern below it, empty for no glob."""
+    parts = uri.split("/")
+    for depth, part in enumerate(parts):
+        if any(character in part for character in _GLOB_CHARACTERS):
+            return "/".join(parts[:depth]), "/".join(parts[depth:])
+    return uri, ""
+
+
+def is_hidden(path: str) -> bool:
+    """Say whether a dataset reader passes over this path below a folder."""
+    return any(part.startswith(("_", ".")) for part in path.split("/"))
+
+
+def _files_of(storage: Storage, uri: str) -> list[ObjectStat]:
+    root, pattern = split_glob(uri)
+    return _matches(storage, uri, root, pattern) if pattern else _folder_or_file(storage, uri)
+
+
+def _folder_or_file(storage: Storage, uri: str) -> list[ObjectStat]:
+    listed = list(storage.list_objects(uri, recursive=True))
+    if not listed:
+        try:
+            return [storage.stat(uri)]
+        except InputMissing as error:
+            raise InputMissing(
+                f"{uri} does not exist, or is a folder with nothing in it"
+            ) from error
+    below = len(uri) + 1
+    files = [file for file in listed if _is_corpus_file(file.uri[below:])]
+    if not files:
+        raise InputMissing(
+            f"{uri} holds no Parquet file: none of its {len(listed)} objects is called "
+            f"*{', *'.join(PARQUET_SUFFIXES)}, or they start with _ or . and are passed over"
+        )
+    return files
 
 
 def _is_corpus_file(path: str) -> bool:
-    parts = path.strip("/").split("/")
-    hidden = any(part.startswith(("_", ".")) for part in parts)
-    return not hidden and parts[-1].lower().endswith(PARQUET_SUFFIXES)
+    return path.lower().endswith(PARQUET_SUFFIXES) and not is_hidden(path)
+
+
+def _matches(storage: Storage, uri: str, root: str, pattern: str) -> list[ObjectStat]:
+    below = len(root) + 1
+    files = [
+        file for file in storage.glob(uri) if is_hidden(pattern) or not is_hidden(file.uri[below:])
+    ]
+    if not files:
+        try:
+            return [storage.stat(uri)]  # a name may hold the characters of a glob
+        except InputMissing as error:
+            raise InputMissing(
+                f"no file matches {uri}; a glob names files: for those in folders that match, "
+                "end it with /*.parquet"
+            ) from error
+    return files
+
+
+def _identity() -> Callable[[str], str]:
+    """Return what tells whether two names are one file: local folders may be links."""
+    real = lru_cache(maxsize=None)(os.path.realpath)
+
+    def identity(uri: str) -> str:
+        if is_s3(uri):
+            return uri
+        folder, name = split(uri)
+        return f"{real(folder)}/{name}"
+
+    return identity

@@ -1,7 +1,6 @@
-"""Reads what a plan needs from the footers of a corpus, and no data page."""
+"""Reads what a plan needs from the footers of a corpus, many at a time and no data page."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from schemas.errors import InputCorrupt, PermanentError, SchemaMismatch, UsageError
+from producer.ahead import map_ahead
+from schemas.errors import (
+    BulkError,
+    InputCorrupt,
+    InputMissing,
+    SchemaMismatch,
+    UsageError,
+)
 from schemas.job import SkippedFile
-from schemas.parquet import is_text, open_parquet
+from schemas.parquet import decoding, is_text, open_parquet
 from schemas.results import RESERVED_COLUMNS
 from schemas.storage import ObjectStat, Storage
 
-CONCURRENT_FOOTERS = 16
+# Read from the end of every file: nearly all footers fit, and a second request costs more than
+# the bytes that were not needed.
+TAIL_BYTES = 64 * 1024
+# Files whose tails are asked for at a time, and how many such batches are under way.
+FILES_PER_BATCH = 32
+CONCURRENT_BATCHES = 4
+# No row group has so many rows or bytes; a damaged footer may say so.
+MAX_PLAUSIBLE = 2**48
+
+_FRAME_BYTES = 8  # length of the footer, then the magic bytes
+_SMALLEST_FILE_BYTES = 12
+_PLAIN, _ENCRYPTED = b"PAR1", b"PARE"
+# What `--skip-bad-files` may leave out. Refused credentials are not the file's fault.
+_BAD_FILE = (InputCorrupt, InputMissing, SchemaMismatch)
 
 Progress = Callable[[int, int], None]
 
@@ -26,7 +45,8 @@ class Footer:
 
     Attributes:
         group_rows: int64 [row groups].
-        group_text_bytes: int64 [row groups], uncompressed size of the text column.
+        group_text_bytes: int64 [row groups], uncompressed size of the text column. Less than the
+            text where the file stores each distinct text once.
         id_types: Arrow types of the id columns.
     """
 
@@ -36,121 +56,193 @@ class Footer:
     id_types: tuple[pa.DataType, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The columns that a job reads.
+
+    Raises:
+        UsageError: An id column is named twice or like a result column.
+    """
+
+    text: str
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.ids:
+            if name in RESERVED_COLUMNS:
+                raise UsageError(
+                    f"id column {name!r} has the name of a result column; rename it in the corpus"
+                )
+            if self.ids.count(name) > 1:
+                raise UsageError(f"id column {name!r} is given twice")
+
+    @property
+    def all(self) -> list[str]:
+        """Every column once."""
+        return list(dict.fromkeys((self.text, *self.ids)))
+
+
 def read_footers(
     storage: Storage,
     files: Sequence[ObjectStat],
     *,
     text_column: str,
-    id_columns: Sequence[str],
+    id_columns: Sequence[str] = (),
     skip_bad_files: bool = False,
     progress: Progress = lambda _done, _all: None,
 ) -> tuple[list[Footer], list[SkippedFile]]:
     """Return the footers in the order of `files`, and the files left out.
 
     Raises:
+        InputMissing: A file is gone since it was listed.
         InputCorrupt: A file is not Parquet, damaged or encrypted.
         SchemaMismatch: A column is absent or of a wrong type, or files disagree.
         UsageError: An id column is named twice or like a result column, or every file is bad.
     """
-    _check_id_columns(id_columns)
-
-    def read(file: ObjectStat) -> Footer | PermanentError:
-        try:
-            return _read(storage, file, text_column, id_columns)
-        except PermanentError as error:
-            return error
-
+    columns = Columns(text=text_column, ids=tuple(id_columns))
     footers: list[Footer] = []
     skipped: list[SkippedFile] = []
-    with ThreadPoolExecutor(CONCURRENT_FOOTERS, thread_name_prefix="footers") as pool:
-        for number, (file, found) in enumerate(zip(files, pool.map(read, files), strict=True), 1):
-            if isinstance(found, Footer):
-                found = _agrees(found, footers, id_columns) or found
-            if isinstance(found, Footer):
-                footers.append(found)
-            elif skip_bad_files:
-                skipped.append(SkippedFile(uri=file.uri, code=found.code, reason=str(found)))
-            else:
-                raise found
-            progress(number, len(files))
-    if not footers:
-        raise UsageError(
-            f"none of the {len(files)} files can be read; the first: {skipped[0].reason}"
-        )
+    for done, (file, found) in enumerate(_read_all(storage, files, columns), start=1):
+        if isinstance(found, Footer) and footers:
+            found = _agreeing(found, footers[0], columns)
+        if isinstance(found, Footer):
+            footers.append(found)
+        elif skip_bad_files and isinstance(found, _BAD_FILE):
+            skipped.append(SkippedFile(uri=file.uri, code=found.code, reason=str(found)))
+        else:
+            raise found
+        progress(done, len(files))
+    if skipped and not footers:
+        raise UsageError(f"all {len(files)} files are bad; the first: {skipped[0].reason}")
     return footers, skipped
 
 
-def _check_id_columns(id_columns: Sequence[str]) -> None:
-    for name in id_columns:
-        if name in RESERVED_COLUMNS:
-            raise UsageError(f"id column {name!r} is the name of a result column; rename it")
-        if list(id_columns).count(name) > 1:
-            raise UsageError(f"id column {name!r} is given twice")
+def _read_all(
+    storage: Storage, files: Sequence[ObjectStat], columns: Columns
+) -> Iterator[tuple[ObjectStat, Footer | BulkError]]:
+    batches = [files[i : i + FILES_PER_BATCH] for i in range(0, len(files), FILES_PER_BATCH)]
+
+    def read(batch: Sequence[ObjectStat]) -> list[Footer | BulkError]:
+        tails = _tails(storage, batch)
+        return [_parse(storage, f, t, columns) for f, t in zip(batch, tails, strict=True)]
+
+    found = map_ahead(read, batches, threads=CONCURRENT_BATCHES, name="footers")
+    for batch, footers in zip(batches, found, strict=True):
+        yield from zip(batch, footers, strict=True)
 
 
-def _agrees(
-    found: Footer, before: list[Footer], id_columns: Sequence[str]
-) -> SchemaMismatch | None:
-    if not before or found.id_types == before[0].id_types:
-        return None
-    first = before[0]
-    for name, here, there in zip(id_columns, found.id_types, first.id_types, strict=True):
-        if here != there:
-            return SchemaMismatch(
-                f"column {name!r} is {here} in {found.file.uri} and {there} in {first.file.uri}"
-            )
-    return None
+def _tails(storage: Storage, files: Sequence[ObjectStat]) -> list[bytes | BulkError]:
+    """Return the end of each file with its whole footer, or why it could not be read."""
+    tails = storage.read_ranges([_range(file, TAIL_BYTES) for file in files])
+    for index, (file, tail) in enumerate(zip(files, tails, strict=True)):
+        needed = _footer_bytes(tail) + _FRAME_BYTES if isinstance(tail, bytes) else 0
+        if TAIL_BYTES < needed <= file.size:
+            tails[index] = storage.read_ranges([_range(file, needed)])[0]
+    return tails
 
 
-def _read(
-    storage: Storage, file: ObjectStat, text_column: str, id_columns: Sequence[str]
-) -> Footer:
-    with open_parquet(storage, file.uri, expected=file) as parquet:
-        schema = parquet.schema_arrow
-        _check_columns(file.uri, schema, text_column, id_columns)
-        metadata = parquet.metadata
-        column = _leaf_of(metadata, text_column)
-        groups = [metadata.row_group(g) for g in range(metadata.num_row_groups)]
-        return Footer(
-            file=file,
-            group_rows=np.array([g.num_rows for g in groups], dtype=np.int64),
-            group_text_bytes=np.array(
-                [_text_bytes(file.uri, g, column) for g in groups], dtype=np.int64
-            ),
-            id_types=tuple(schema.field(name).type for name in id_columns),
-        )
+def _range(file: ObjectStat, size: int) -> tuple[str, int, int]:
+    return file.uri, max(0, file.size - size), file.size
 
 
-def _check_columns(
-    uri: str, schema: pa.Schema, text_column: str, id_columns: Sequence[str]
-) -> None:
-    for name in (text_column, *id_columns):
+def _footer_bytes(tail: bytes) -> int:
+    return int.from_bytes(tail[-_FRAME_BYTES:-4], "little") if tail[-4:] == _PLAIN else 0
+
+
+def _parse(
+    storage: Storage, file: ObjectStat, tail: bytes | BulkError, columns: Columns
+) -> Footer | BulkError:
+    try:
+        if not isinstance(tail, bytes):
+            return tail
+        _check_frame(file, tail)
+        return _footer(storage, file, tail, columns)
+    except BulkError as error:
+        return error
+
+
+def _check_frame(file: ObjectStat, tail: bytes) -> None:
+    if file.size < _SMALLEST_FILE_BYTES:
+        raise InputCorrupt(f"{file.uri} is not Parquet: it has {file.size} bytes")
+    if tail[-4:] == _ENCRYPTED:
+        raise InputCorrupt(f"{file.uri} is encrypted, and bulkscore reads no encrypted Parquet")
+    if tail[-4:] != _PLAIN:
+        raise InputCorrupt(f"{file.uri} is not Parquet, or its end is missing")
+
+
+def _footer(storage: Storage, file: ObjectStat, tail: bytes, columns: Columns) -> Footer:
+    with decoding(file.uri):
+        metadata = pq.read_metadata(pa.BufferReader(tail))
+        schema = metadata.schema.to_arrow_schema()
+    _check_columns(file.uri, schema, columns)
+    rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+    # Bytes behind the footer's own are a signature: some columns are encrypted. To ask for the
+    # metadata of such a column ends the process, so their pages are tried first.
+    if metadata.serialized_size != _footer_bytes(tail) and any(rows):
+        _require_plain(storage, file, columns)
+    with decoding(file.uri):
+        sizes = _text_bytes(metadata, rows, columns.text)
+    if metadata.num_rows != sum(rows) or not all(0 <= n < MAX_PLAUSIBLE for n in (*rows, *sizes)):
+        raise InputCorrupt(f"{file.uri}: the footer gives row counts or sizes that cannot be")
+    return Footer(
+        file=file,
+        group_rows=np.array(rows, dtype=np.int64),
+        group_text_bytes=np.array(sizes, dtype=np.int64),
+        id_types=tuple(schema.field(name).type for name in columns.ids),
+    )
+
+
+def _check_columns(uri: str, schema: pa.Schema, columns: Columns) -> None:
+    for name in columns.all:
         count = schema.names.count(name)
         if count == 0:
             there = ", ".join(schema.names)
             raise SchemaMismatch(f"{uri} has no column {name!r}; its columns: {there}")
         if count > 1:
             raise SchemaMismatch(f"{uri} has {count} columns named {name!r}")
-    kind = schema.field(text_column).type
+    kind = schema.field(columns.text).type
     if not is_text(kind):
+        there = ", ".join(f.name for f in schema if is_text(f.type)) or "none"
         raise SchemaMismatch(
-            f"{uri}: column {text_column!r} is {kind}; a text column holds strings or UTF-8 bytes"
+            f"{uri}: column {columns.text!r} is {kind}; a text column holds strings or UTF-8 "
+            f"bytes, such as: {there}"
         )
 
 
-def _leaf_of(metadata: pq.FileMetaData, text_column: str) -> int:
-    """Return the number of the leaf column that holds the text."""
-    for index in range(metadata.num_columns):
-        leaf = metadata.schema.column(index)
-        if leaf.path == text_column and leaf.name == leaf.path:
-            return index
-    return [metadata.schema.column(i).path for i in range(metadata.num_columns)].index(text_column)
-
-
-def _text_bytes(uri: str, group: pq.RowGroupMetaData, column: int) -> int:
-    if group.num_rows == 0:
-        return 0
+def _require_plain(storage: Storage, file: ObjectStat, columns: Columns) -> None:
+    """Read one row of each column, which fails for a column that needs a key."""
     try:
-        return int(group.column(column).total_uncompressed_size)
-    except (pa.ArrowException, OSError) as error:
-        raise InputCorrupt(f"{uri}: the text column cannot be read: {error}") from error
+        with open_parquet(storage, file.uri, expected=file) as parquet, decoding(file.uri):
+            next(parquet.iter_batches(1, columns=columns.all, use_threads=False), None)
+    except InputCorrupt as error:
+        raise InputCorrupt(
+            f"{file.uri} has encrypted columns, and {' or '.join(map(repr, columns.all))} cannot "
+            "be read without a key"
+        ) from error
+
+
+def _text_bytes(metadata: pq.FileMetaData, rows: Sequence[int], text_column: str) -> list[int]:
+    leaf = _leaf_of(metadata.schema, text_column)
+    groups = (metadata.row_group(g) for g in range(metadata.num_row_groups))
+    return [
+        group.column(leaf).total_uncompressed_size if count else 0
+        for group, count in zip(groups, rows, strict=True)
+    ]
+
+
+def _leaf_of(schema: pq.ParquetSchema, column: str) -> int:
+    """Return the number of a column of the top level among all leaves of the schema."""
+    for number, name in enumerate(schema.names):
+        # A leaf of the same name inside a struct has a longer path.
+        if name == column and schema.column(number).path == column:
+            return number
+    raise pa.ArrowInvalid(f"the footer's two schemas disagree on column {column!r}")
+
+
+def _agreeing(found: Footer, first: Footer, columns: Columns) -> Footer | SchemaMismatch:
+    for name, here, there in zip(columns.ids, found.id_types, first.id_types, strict=True):
+        if here != there:
+            return SchemaMismatch(
+                f"column {name!r} is {here} in {found.file.uri} and {there} in {first.file.uri}"
+            )
+    return found

@@ -1,17 +1,21 @@
 """Creates a job: its chunk table and its manifest, once."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pydantic import TypeAdapter, ValidationError
+
 from producer.corpus import find_files
-from producer.footers import Progress, read_footers
+from producer.footers import Footer, Progress, read_footers
+from producer.output import require_apart, require_empty
 from producer.plan import make_plan
 from schemas import __version__, layout
 from schemas.chunks import sha256_of
 from schemas.errors import ManifestMissing, OutputTaken, UsageError
-from schemas.job import InputFile, JobSpec, Manifest, ModelPin, spec_digest
+from schemas.job import InputFile, JobId, JobSpec, Manifest, ModelPin, SkippedFile, spec_digest
 from schemas.manifest import read_manifest
-from schemas.storage import Storage, canonical
+from schemas.storage import Storage
 
 
 def create_job(
@@ -24,18 +28,48 @@ def create_job(
 ) -> Manifest:
     """Plan a job and create its manifest; the same job again is returned as it is.
 
+    The same job has the same spec and model, and the same id if one is given. Of several
+    submitters at once the first that creates the manifest has the output; the chunk table is named
+    by its content, so that none touches another's.
+
+    Args:
+        storage: Where corpus and output lie.
+        spec: What the job shall do.
+        model: The model version, pinned.
+        job_id: Its name; made up when None.
+        progress: Told how many of all footers are read.
+
     Raises:
-        OutputTaken: The output holds another job, or results without one.
-        UsageError: The output lies inside an input folder.
+        OutputTaken: The output holds another job, or something else.
+        UsageError: Output and input overlap, or the job id is malformed; what `read_footers`
+            raises as well.
     """
-    _require_apart(spec)
-    existing = _existing(storage, spec.output)
+    if job_id is not None:
+        _require_valid(job_id)
+    require_apart(spec)
+    existing = find_job(storage, spec.output)
     if existing is None:
-        manifest = _manifest(storage, spec, model, job_id or new_job_id(), progress)
-        if storage.create(layout.manifest(spec.output), _body(manifest)):
-            return manifest
-        existing = read_manifest(storage, spec.output)
+        return _create(storage, spec, model, job_id, progress)
     return _same_job(existing, spec, model, job_id)
+
+
+def find_job(storage: Storage, output: str) -> Manifest | None:
+    """Return the manifest under `output`, or None when there is nothing at all.
+
+    Raises:
+        OutputTaken: There are objects that no job of ours accounts for.
+        ManifestMissing: There is a manifest, but it is damaged.
+    """
+    found = _read_if_there(storage, output)
+    if found is None:
+        try:
+            require_empty(storage, output)
+        except OutputTaken:
+            # Another submitter may have been faster: then these are the objects of its job.
+            found = _read_if_there(storage, output)
+            if found is None:
+                raise
+    return found
 
 
 def new_job_id() -> str:
@@ -43,80 +77,105 @@ def new_job_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _existing(storage: Storage, output: str) -> Manifest | None:
+def _require_valid(job_id: str) -> None:
+    try:
+        TypeAdapter(JobId).validate_python(job_id)
+    except ValidationError:
+        raise UsageError(
+            f"job id {job_id!r}: use up to 63 lower-case letters, digits, dots, dashes and "
+            "underscores, a letter or digit first"
+        ) from None
+
+
+def _read_if_there(storage: Storage, output: str) -> Manifest | None:
     try:
         return read_manifest(storage, output)
-    except ManifestMissing as error:
+    except ManifestMissing:
         if storage.exists(layout.manifest(output)):
             raise
-        foreign = next(iter(storage.list_objects(output)), None)
-        if foreign is not None:
-            raise OutputTaken(
-                f"{output} is not empty ({foreign.uri}) and holds no job; choose another output"
-            ) from error
         return None
 
 
-def _same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
-    same_spec = spec_digest(existing.spec, existing.model.digest) == spec_digest(spec, model.digest)
-    if same_spec and job_id in (None, existing.job_id):
-        return existing
-    raise OutputTaken(
-        f"{spec.output} already holds job {existing.job_id} with "
-        f"{'the same' if same_spec else 'another'} specification; choose another output, or go on "
-        f"with `bulkscore resume {spec.output}`"
-    )
-
-
-def _require_apart(spec: JobSpec) -> None:
-    output = canonical(spec.output)
-    for given in spec.inputs:
-        folder = canonical(given)
-        if output == folder or output.startswith(f"{folder}/"):
-            raise UsageError(
-                f"output {spec.output} lies inside input {given}: the next job would read results"
-            )
-
-
-def _manifest(
-    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str, progress: Progress
+def _create(
+    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str | None, progress: Progress
 ) -> Manifest:
-    files = find_files(storage, spec.inputs)
     footers, skipped = read_footers(
         storage,
-        files,
+        find_files(storage, spec.inputs),
         text_column=spec.text_column,
         id_columns=spec.id_columns,
         skip_bad_files=spec.skip_bad_files,
         progress=progress,
     )
+    manifest, table = _planned(spec, model, job_id or new_job_id(), footers, skipped)
+    place = layout.chunk_table(spec.output, manifest.chunk_table_sha256)
+    storage.create(place, table)
+    body = manifest.model_dump_json(indent=2).encode()
+    if storage.create(layout.manifest(spec.output), body):
+        return manifest
+    # Also when a request was sent twice and met its own first try: then this is our manifest.
+    winner = read_manifest(storage, spec.output)
+    if winner.chunk_table_sha256 != manifest.chunk_table_sha256:
+        storage.delete(place)
+    return _same_job(winner, spec, model, job_id)
+
+
+def _planned(
+    spec: JobSpec,
+    model: ModelPin,
+    job_id: str,
+    footers: Sequence[Footer],
+    skipped: Sequence[SkippedFile],
+) -> tuple[Manifest, bytes]:
+    """Return the manifest and the chunk table that belongs to it, as they are stored."""
     plan = make_plan(footers, spec.chunk_rows)
     table = plan.chunks.to_bytes()
-    digest = sha256_of(table)
-    storage.create(layout.chunk_table(spec.output, digest), table)
-    return Manifest(
+    manifest = Manifest(
         job_id=job_id,
         created_at=datetime.now(UTC),
         bulkscore_version=__version__,
         spec=spec,
         model=model,
-        files=tuple(
-            InputFile(
-                uri=f.file.uri,
-                size=f.file.size,
-                etag=f.file.etag,
-                rows=int(f.group_rows.sum()),
-                row_groups=len(f.group_rows),
-            )
-            for f in footers
-        ),
+        files=tuple(_input_file(footer) for footer in footers),
         skipped=tuple(skipped),
         rows=plan.rows,
         chunks=len(plan.chunks),
         text_bytes=plan.text_bytes,
-        chunk_table_sha256=digest,
+        chunk_table_sha256=sha256_of(table),
+    )
+    if int(plan.chunks.column("rows").sum()) != sum(file.rows for file in manifest.files):
+        raise AssertionError("bug: the chunks do not hold every row of the files once")
+    return manifest, table
+
+
+def _input_file(footer: Footer) -> InputFile:
+    return InputFile(
+        uri=footer.file.uri,
+        size=footer.file.size,
+        etag=footer.file.etag,
+        rows=int(footer.group_rows.sum()),
+        row_groups=len(footer.group_rows),
     )
 
 
-def _body(manifest: Manifest) -> bytes:
-    return manifest.model_dump_json(indent=2).encode()
+def _same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
+    differs = _differences(existing, spec, model)
+    if job_id not in (None, existing.job_id):
+        differs.append(f"job id ({existing.job_id} there, {job_id} asked for)")
+    if not differs:
+        return existing
+    raise OutputTaken(
+        f"{spec.output} already holds job {existing.job_id} of {existing.created_at:%Y-%m-%d}, "
+        f"which differs in {', '.join(differs)}. Choose another --output, or go on with that job: "
+        f"bulkscore resume {spec.output}"
+    )
+
+
+def _differences(existing: Manifest, spec: JobSpec, model: ModelPin) -> list[str]:
+    if spec_digest(existing.spec, existing.model.digest) == spec_digest(spec, model.digest):
+        return []
+    fields = [name for name in JobSpec.model_fields if name != "model"]
+    differs = [name for name in fields if getattr(existing.spec, name) != getattr(spec, name)]
+    if existing.model.digest != model.digest:
+        differs.append("model")
+    return [name.replace("_", "-") for name in differs]
