@@ -43,7 +43,7 @@ class HandWorker:
         """Take the next message, or None when the queues are empty."""
         for priority in PRIORITIES:
             body = self._redis.rpop(queue_name(priority))
-            if body is not None:
+            if isinstance(body, bytes):
                 _, arguments, _ = json.loads(base64.b64decode(json.loads(body)["body"]))
                 return parse_message(arguments["message"])
         return None
