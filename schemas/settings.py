@@ -9,7 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -18,6 +18,7 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from schemas.errors import ConfigurationError
@@ -148,6 +149,10 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
     """
     try:
         return settings(**{k: v for k, v in overrides.items() if v is not None})
+    except SettingsError as error:
+        if isinstance(error.__cause__, ConfigurationError):
+            raise error.__cause__ from None
+        raise ConfigurationError(str(error)) from error
     except ValidationError as error:
         problems = "; ".join(
             f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
@@ -159,8 +164,7 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
 def redact(url: str) -> str:
     """Return `url` without its password, which may also stand in the query."""
     parts = urlsplit(url)
-    query = re.sub(r"(?i)\b(password=)[^&]*", r"\1***", parts.query)
-    host = parts.netloc
     if parts.password is not None:
-        host = f"{parts.username or ''}:***@{host.rpartition('@')[2]}"
-    return urlunsplit(parts._replace(netloc=host, query=query))
+        host = parts.netloc.rpartition("@")[2]
+        url = url.replace(parts.netloc, f"{parts.username or ''}:***@{host}", 1)
+    return re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", url)

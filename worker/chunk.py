@@ -6,12 +6,14 @@ While the engine works on one window of rows, a thread reads and tokenizes the n
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import layout
 from schemas.chunks import Chunk
@@ -49,8 +51,8 @@ def score_chunk(
         attempt: Number of this attempt.
         generation: Generation of the job.
         worker: Name of this worker.
-        progress: Called between batches with the tokens scored since the window began; what it
-            raises ends the chunk with nothing written.
+        progress: Called before each window and between batches with the tokens scored since the
+            window began; what it raises ends the chunk with nothing written.
 
     Returns:
         The account of the result, or None when another attempt had created one.
@@ -59,10 +61,10 @@ def score_chunk(
     tally = _Tally()
     with (
         ResultWriter() as writer,
-        contextlib.closing(_windows(storage, manifest, chunk, model)) as windows,
+        contextlib.closing(prefetched(_windows(storage, manifest, chunk, model))) as windows,
     ):
         for window in windows:
-            rows = _score(window, manifest, chunk, model, progress)
+            rows = _scored(window, manifest, chunk, model, progress)
             tally.add(rows)
             writer.write(rows)
         account = ResultAccount(
@@ -73,7 +75,7 @@ def score_chunk(
             model=manifest.model.ref,
             model_digest=manifest.model.digest,
             rows=chunk.rows,
-            rows_scored=chunk.rows - tally.errors.total(),
+            rows_scored=tally.rows - tally.errors.total(),
             errors=dict(sorted(tally.errors.items())),
             tokens=tally.tokens,
             truncated_rows=tally.truncated_rows,
@@ -90,59 +92,71 @@ def score_chunk(
 def prefetched(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """Yield from `items`, computing the next one in a thread while the caller has the last.
 
-    An error of `items` reaches the caller in its place; closing this closes `items`.
+    An error of `items` reaches the caller in its place. Closing this waits for the item under way
+    and closes `items`; no thread stays behind.
     """
-    end = object()
     with contextlib.closing(items), ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        future = pool.submit(next, items, end)
-        while (item := future.result()) is not end:
-            future = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]
+        upcoming = pool.submit(_first, items)
+        while found := upcoming.result():
+            upcoming = pool.submit(_first, items)
+            yield found[0]
+
+
+def _first(items: Iterator[T]) -> list[T]:
+    """Return the next item in a list, which is empty at the end."""
+    return list(islice(items, 1))
 
 
 class _Tally:
     """Sums over the rows of a chunk's result."""
 
     def __init__(self) -> None:
+        self.rows = 0
         self.errors: Counter[str] = Counter()
         self.tokens = 0
         self.truncated_rows = 0
 
     def add(self, rows: pa.Table) -> None:
-        self.errors.update(code for code in rows.column("error").to_pylist() if code is not None)
-        self.tokens += int(np.sum(rows.column("n_tokens").to_numpy()))
-        self.truncated_rows += int(np.sum(rows.column("truncated").to_numpy()))
+        self.rows += rows.num_rows
+        self.errors.update(rows.column("error").drop_null().to_pylist())
+        self.tokens += pc.sum(rows.column("n_tokens")).as_py()
+        self.truncated_rows += pc.sum(rows.column("truncated")).as_py()
 
 
 def _windows(
     storage: Storage, manifest: Manifest, chunk: Chunk, model: LoadedModel
 ) -> Generator[TokenizedWindow, None, None]:
-    def read_and_tokenize() -> Generator[TokenizedWindow, None, None]:
-        for window in read_windows(
-            storage,
-            manifest.files[chunk.file],
-            chunk,
-            text_column=manifest.spec.text_column,
-            id_columns=manifest.spec.id_columns,
-        ):
+    windows = read_windows(
+        storage,
+        manifest.files[chunk.file],
+        chunk,
+        text_column=manifest.spec.text_column,
+        id_columns=manifest.spec.id_columns,
+    )
+    with contextlib.closing(windows):
+        for window in windows:
             yield tokenize(window, model.tokenizer)
 
-    return prefetched(read_and_tokenize())
 
-
-def _score(
+def _scored(
     window: TokenizedWindow,
     manifest: Manifest,
     chunk: Chunk,
     model: LoadedModel,
     progress: Progress,
 ) -> pa.Table:
+    """Return the result rows of a window."""
     progress(0)
+    ids = window.encoded.ids
     logits = (
-        model.engine.forward(window.encoded.ids, progress)
-        if window.encoded.ids
-        else np.zeros((0, model.engine.label_count), dtype=np.float32)
+        model.engine.forward(ids, progress)
+        if ids
+        else np.empty((0, len(model.labels)), dtype=np.float32)
     )
+    if logits.shape != (len(ids), len(model.labels)):
+        raise AssertionError(
+            f"bug: logits of shape {logits.shape} for {len(ids)} rows, {len(model.labels)} labels"
+        )
     return result_rows(
         window,
         score_rows(logits, manifest.model.problem_type),

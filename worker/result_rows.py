@@ -16,19 +16,21 @@ from worker.tokenizer import Encoded, Tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedWindow:
-    """A window whose texts are tokenized.
+    """A window with token ids in the place of its texts.
 
     Attributes:
-        window: The rows.
+        row_start: Number of the first row within the file.
+        ids: The id columns as they are in the file.
         errors: Why a row has nothing to score, or None, for every row.
         encoded: Token ids of the rows without an error, in their order.
-        positions: int64 [rows without an error], where they stand in the window.
+        places: int64 [rows without an error], where they stand in the window.
     """
 
-    window: Window
+    row_start: int
+    ids: pa.Table
     errors: list[RowError | None]
     encoded: Encoded
-    positions: NDArray[np.int64]
+    places: NDArray[np.int64]
 
 
 def tokenize(window: Window, tokenizer: Tokenizer) -> TokenizedWindow:
@@ -41,14 +43,15 @@ def tokenize(window: Window, tokenizer: Tokenizer) -> TokenizedWindow:
             errors[i] = RowError.TOKENIZER_FAILED
     kept = np.flatnonzero(~encoded.failed)
     return TokenizedWindow(
-        window=window,
+        row_start=window.row_start,
+        ids=window.ids,
         errors=errors,
         encoded=Encoded(
             ids=[encoded.ids[i] for i in kept],
             truncated=encoded.truncated[kept],
             failed=encoded.failed[kept],
         ),
-        positions=np.asarray(candidates, dtype=np.int64)[kept],
+        places=np.asarray(candidates, dtype=np.int64)[kept],
     )
 
 
@@ -62,6 +65,8 @@ def result_rows(
 ) -> pa.Table:
     """Return one result row for each row of the window, in order.
 
+    A row that has no score has an error, no label, no tokens and is not truncated.
+
     Args:
         tokenized: The window.
         scored: Scores of the rows in `tokenized.encoded`, in their order.
@@ -69,47 +74,47 @@ def result_rows(
         labels: Names of the labels by index.
         all_scores: Whether the `scores` column is wanted.
     """
-    rows = len(tokenized.window)
-    places, finite = tokenized.positions, scored.finite
+    rows, row_start = len(tokenized.errors), tokenized.row_start
+    if len(scored.finite) != len(tokenized.places):
+        raise AssertionError(
+            f"bug: {len(scored.finite)} scores for {len(tokenized.places)} rows to score"
+        )
     errors = list(tokenized.errors)
-    for i in places[~finite]:
+    for i in tokenized.places[~scored.finite]:
         errors[i] = RowError.SCORE_NOT_FINITE
-    good = np.zeros(rows, dtype=bool)
-    good[places] = finite
+    places = tokenized.places[scored.finite]
+    lengths = np.array([len(row) for row in tokenized.encoded.ids], dtype=np.int32)
 
-    ids = tokenized.window.ids
-    row_start = tokenized.window.row_start
-    schema = result_schema(list(ids.schema), all_scores=all_scores)
-    columns: dict[str, Any] = {name: ids.column(name) for name in ids.column_names}
-    columns["source_file"] = pa.repeat(pa.scalar(source_file), rows)
-    columns["source_row"] = pa.array(np.arange(row_start, row_start + rows))
-    label_index = _spread(scored.label_index, places, rows, NO_LABEL)
-    names = pa.array(labels, pa.string())
-    columns["label"] = names.take(pa.array(label_index, mask=label_index == NO_LABEL))
-    columns["score"] = pa.array(_spread(scored.score, places, rows, 0), mask=~good)
+    def spread(values: NDArray[Any], fill: Any) -> NDArray[Any]:
+        """Return the values of the scored rows at their places, `fill` at the others."""
+        spread_out = np.full(rows, fill, dtype=values.dtype)
+        spread_out[places] = values[scored.finite]
+        return spread_out
+
+    label_index = spread(scored.label_index, NO_LABEL)
+    unscored = np.ones(rows, dtype=bool)
+    unscored[places] = False
+    columns = {name: tokenized.ids.column(name) for name in tokenized.ids.column_names}
+    columns |= {
+        "source_file": pa.repeat(pa.scalar(source_file), rows),
+        "source_row": pa.array(np.arange(row_start, row_start + rows, dtype=np.int64)),
+        "label": pa.array(labels, pa.string()).take(
+            pa.array(label_index, mask=label_index == NO_LABEL)
+        ),
+        "score": pa.array(spread(scored.score, 0), mask=unscored),
+        "n_tokens": pa.array(spread(lengths, 0)),
+        "truncated": pa.array(spread(tokenized.encoded.truncated, False)),
+        "error": pa.array(errors, pa.string()),
+    }
     if all_scores:
-        columns["scores"] = _scores_column(scored, places, good)
-    lengths = np.array([len(ids) for ids in tokenized.encoded.ids], dtype=np.int32)
-    columns["n_tokens"] = pa.array(_spread(lengths, places, rows, 0))
-    columns["truncated"] = pa.array(_spread(tokenized.encoded.truncated, places, rows, False))
-    columns["error"] = pa.array([None if e is None else e.value for e in errors], pa.string())
+        columns["scores"] = _lists(scored.scores[scored.finite], unscored)
+    schema = result_schema(list(tokenized.ids.schema), all_scores=all_scores)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _spread(values: NDArray[Any], places: NDArray[np.int64], rows: int, fill: Any) -> NDArray[Any]:
-    """Return an array of `rows` values with `values` at `places` and `fill` elsewhere."""
-    spread = np.full(rows, fill, dtype=values.dtype)
-    spread[places] = values
-    return spread
-
-
-def _scores_column(
-    scored: RowScores, places: NDArray[np.int64], good: NDArray[np.bool_]
-) -> pa.Array:
-    """Return a list of scores for each good row, null for the others."""
-    width = scored.scores.shape[1]
-    finite = scored.scores[scored.finite]
-    offsets = np.zeros(len(good) + 1, dtype=np.int32)
-    np.cumsum(good * width, out=offsets[1:])
-    nullable = pa.array(offsets, mask=np.append(~good, False))
-    return pa.ListArray.from_arrays(nullable, pa.array(finite.ravel(), pa.float32()))
+def _lists(scores: NDArray[np.float32], unscored: NDArray[np.bool_]) -> pa.Array:
+    """Return one list for each row: the next of `scores` [scored rows, labels], or null."""
+    offsets = np.zeros(len(unscored) + 1, dtype=np.int32)
+    np.cumsum(~unscored * scores.shape[1], out=offsets[1:])
+    nullable = pa.array(offsets, mask=np.append(unscored, False))
+    return pa.ListArray.from_arrays(nullable, pa.array(scores.ravel(), pa.float32()))

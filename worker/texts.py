@@ -1,8 +1,12 @@
 """From an Arrow column to the texts of its rows, and why a row has none to score."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.errors import RowError
 
@@ -20,23 +24,35 @@ class Texts:
     errors: list[RowError | None]
 
 
-def texts_of(column: pa.Array) -> Texts:
-    """Return the texts of a column of strings, UTF-8 bytes or a dictionary of either.
+def as_bytes(column: pa.Array) -> pa.Array:
+    """Return a text column of any kind, plain or dictionary, as `large_binary`; nothing checked."""
+    return column.cast(pa.large_binary())
+
+
+def byte_lengths(texts: pa.Array) -> NDArray[np.int64]:
+    """Return the bytes of each text [texts], 0 for null."""
+    lengths: NDArray[np.int64] = pc.fill_null(pc.binary_length(texts), 0).to_numpy()
+    return lengths
+
+
+def texts_of(parts: Iterable[pa.Array]) -> Texts:
+    """Return the texts of `large_binary` arrays, one after the other.
 
     Bytes that are not UTF-8 spoil their own row only. NUL and control characters are text.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    raw = column.cast(pa.large_binary())
-    try:
-        found: list[str | RowError | None] = raw.cast(pa.large_string()).to_pylist()
-    except pa.ArrowInvalid:
-        found = [_decoded(value) for value in raw.to_pylist()]
-    checked = [_checked(value) for value in found]
+    checked = [_checked(value) for part in parts for value in _decoded(part)]
     return Texts([text for text, _ in checked], [error for _, error in checked])
 
 
-def _decoded(value: bytes | None) -> str | RowError | None:
+def _decoded(part: pa.Array) -> list[str | RowError | None]:
+    try:
+        found: list[str | RowError | None] = part.cast(pa.large_string()).to_pylist()
+    except pa.ArrowInvalid:
+        found = [_decoded_alone(value) for value in part.to_pylist()]
+    return found
+
+
+def _decoded_alone(value: bytes | None) -> str | RowError | None:
     if value is None:
         return None
     try:
@@ -50,6 +66,6 @@ def _checked(value: str | RowError | None) -> tuple[str, RowError | None]:
         return "", value
     if value is None:
         return "", RowError.TEXT_NULL
-    if not value.strip():
+    if not value or value.isspace():
         return "", RowError.TEXT_BLANK
     return value, None

@@ -1,5 +1,6 @@
 """Collects the rows of a chunk's result in a local file, and publishes it once, whole."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -9,12 +10,17 @@ import pyarrow.parquet as pq
 
 from schemas.results import RESULT_ROW_GROUP_ROWS, ResultAccount, account_metadata
 from schemas.storage import Storage
+from schemas.storage_errors import translated
+
+# Rows wait for their row group in memory; id columns can be wide, so it ends early at this size.
+ROW_GROUP_BYTES = 32 << 20
 
 
 class ResultWriter:
-    """Context manager around a local file; what is not published leaves nothing behind.
+    """Context manager around a local file; nothing of it stays behind, however the block ends.
 
-    The schema is that of the first rows written; rows of another are a bug.
+    The schema is that of the first rows written; rows of another are a bug. A full disk is a
+    `StorageUnavailable`.
     """
 
     def __init__(self) -> None:
@@ -33,39 +39,50 @@ class ResultWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._folder.cleanup()
+        with self._folder:
+            if self._writer is not None:
+                # What was not published is thrown away: it need not be whole.
+                with contextlib.suppress(OSError, pa.ArrowException):
+                    self._writer.close()
 
     def write(self, rows: pa.Table) -> None:
         """Append rows; they are held until they make a row group."""
         self._held.append(rows)
         self._rows += rows.num_rows
-        if sum(table.num_rows for table in self._held) >= RESULT_ROW_GROUP_ROWS:
+        if (
+            sum(table.num_rows for table in self._held) >= RESULT_ROW_GROUP_ROWS
+            or sum(table.nbytes for table in self._held) >= ROW_GROUP_BYTES
+        ):
             self._flush()
 
     def publish(self, storage: Storage, uri: str, account: ResultAccount) -> bool:
-        """Close the file and create the result object.
+        """Close the file and create the result object; nothing may be written afterwards.
 
         Returns:
             True when this call created it, False when another attempt had.
         """
-        if self._rows != account.rows:
+        accounted = account.rows_scored + sum(account.errors.values())
+        if not self._rows == accounted == account.rows:
             raise AssertionError(
-                f"bug: {self._rows} rows written for {uri}, its chunk has {account.rows}"
+                f"bug: {self._rows} rows written for {uri} and {accounted} accounted for, its "
+                f"chunk has {account.rows}"
             )
         writer = self._flush()
-        writer.add_key_value_metadata(account_metadata(account))
-        writer.close()
-        return storage.create(uri, self._path.read_bytes())
+        with translated(str(self._path)):
+            writer.add_key_value_metadata(account_metadata(account))
+            writer.close()
+            data = self._path.read_bytes()
+        return storage.create(uri, data)
 
     def _flush(self) -> pq.ParquetWriter:
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._path, self._held[0].schema, compression="zstd", write_page_checksum=True
-            )
-        if self._held:
-            table = pa.concat_tables(self._held)
-            self._writer.write_table(table, row_group_size=RESULT_ROW_GROUP_ROWS)
-            self._held = []
+        """Write the rows held as row groups and return the open file."""
+        with translated(str(self._path)):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(
+                    self._path, self._held[0].schema, compression="zstd", write_page_checksum=True
+                )
+            if self._held:
+                table = pa.concat_tables(self._held)
+                self._writer.write_table(table, row_group_size=RESULT_ROW_GROUP_ROWS)
+                self._held = []
         return self._writer
