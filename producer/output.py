@@ -11,7 +11,7 @@ from schemas.job import JobSpec
 from schemas.storage import Storage, canonical, is_s3
 
 # A submitter that was interrupted leaves these, and another job may still need none of them.
-_LEFT_OVER = re.compile(r"_bulkscore/chunks-[0-9a-f]+\.parquet")
+_LEFT_OVER = re.compile(r"_bulkscore/chunks-[0-9a-f]+\.\w+")
 
 
 def require_apart(spec: JobSpec) -> None:
