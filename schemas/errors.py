@@ -150,9 +150,14 @@ class InputChanged(PermanentError):
 
 
 class InputCorrupt(PermanentError):
-    """Not Parquet, a damaged footer or page, or encrypted."""
+    """Not Parquet, a damaged footer or page, or encrypted.
+
+    Attributes:
+        row_group: The row group that cannot be read, None where it is the whole file.
+    """
 
     code = "input_corrupt"
+    row_group: int | None = None
 
 
 class SchemaMismatch(PermanentError):

@@ -62,7 +62,7 @@ def corrupt(uri: str, row_group: int | None, reason: str) -> InputCorrupt:
     """Return the error of a file, or of one of its row groups, that cannot be read."""
     place = uri if row_group is None else f"{uri}, row group {row_group},"
     error = InputCorrupt(f"{place} cannot be read as Parquet: {reason}")
-    error.row_group = row_group  # type: ignore[attr-defined]  # dead letters carry it
+    error.row_group = row_group
     return error
 
 

@@ -1,7 +1,16 @@
 """A dead letter says where and why, and never quotes a row."""
 
-from schemas.errors import InputCorrupt, UnexpectedError
-from worker.dead_letters import describe, frames_of
+from pathlib import Path
+
+import pytest
+
+from schemas import layout
+from schemas.chunks import Chunk
+from schemas.dead_letter import DeadLetter
+from schemas.errors import BulkError, InputCorrupt, InputMissing, UnexpectedError
+from schemas.parquet import corrupt
+from schemas.storage import Storage
+from worker.dead_letters import describe, frames_of, record_of, write_dead_letter
 
 SECRET = "the text of a row"
 
@@ -38,3 +47,33 @@ def test_the_stack_names_files_and_causes_but_no_text() -> None:
     assert "caused by" in frames
     assert "ValueError" in frames
     assert SECRET not in frames
+
+
+@pytest.mark.parametrize(
+    ("error", "row_group"),
+    [
+        (corrupt("/a.parquet", 7, "bad page"), 7),
+        (corrupt("/a.parquet", None, "bad footer"), None),
+        (InputMissing("/a.parquet does not exist"), None),
+    ],
+)
+def test_a_dead_letter_holds_the_row_group_that_cannot_be_read(
+    tmp_path: Path, error: BulkError, row_group: int | None
+) -> None:
+    letter = write_dead_letter(
+        Storage(),
+        str(tmp_path),
+        job_id="nightly",
+        manifest=None,
+        chunk=Chunk(index=42, file=0, row_start=100, rows=50, text_bytes=1),
+        generation=1,
+        code=error.code,
+        error=error,
+        worker="w@host",
+        attempts=(record_of(error, attempt=1, worker="w@host"),),
+    )
+
+    written = Path(layout.dead_letter(str(tmp_path), 42, 1)).read_bytes()
+    assert DeadLetter.model_validate_json(written) == letter
+    assert letter.row_group == row_group
+    assert (letter.row_start, letter.rows, letter.code) == (100, 50, error.code)

@@ -282,7 +282,7 @@ def test_a_page_that_does_not_decode_names_file_and_row_group(
     with pytest.raises(InputCorrupt, match=rf"a\.parquet, row group {row_group},") as raised:
         read(path)
 
-    assert vars(raised.value)["row_group"] == row_group
+    assert raised.value.row_group == row_group
 
 
 def test_a_chunk_beside_the_damage_is_read(tmp_path: Path) -> None:
