@@ -49,10 +49,16 @@ class JobReport(Record):
 
 
 class JobDetails(Record):
-    """All that `show` knows of a job; `workers` hold a lease now, or scored it if it has ended."""
+    """All that `show` knows of a job.
+
+    Attributes:
+        workers: Those that hold a lease now, or scored it if it has ended.
+        files: Number of input files, whose list is left out of `manifest`.
+    """
 
     job: JobReport
     workers: tuple[str, ...]
+    files: int
     manifest: Manifest
 
 
@@ -88,7 +94,10 @@ def job_details(deployment: Deployment, manifest: Manifest) -> JobDetails:
     elif report.source == "ledger":
         workers = tuple(deployment.ledger.workers(manifest.job_id))
     return JobDetails(
-        job=report, workers=workers, manifest=manifest.model_copy(update={"files": ()})
+        job=report,
+        workers=workers,
+        files=len(manifest.files),
+        manifest=manifest.model_copy(update={"files": ()}),
     )
 
 

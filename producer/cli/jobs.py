@@ -122,7 +122,7 @@ def job_facts(details: "JobDetails") -> dict[str, object]:
         "labels": ", ".join(manifest.model.labels),
         "input": ", ".join(manifest.spec.inputs),
         "output": job.output,
-        "files": f"{len(manifest.files):,}, {len(manifest.skipped):,} skipped",
+        "files": f"{details.files:,}, {len(manifest.skipped):,} skipped",
         "priority": job.priority,
         "generation": job.generation,
         "workers": ", ".join(details.workers) or "none",

@@ -18,7 +18,7 @@ def test_jobs_lists_what_the_ledger_knows(job_bench: JobBench) -> None:
     assert (job["job_id"], job["state"], job["rows"]) == (JOB, "running", 100)
 
 
-def test_show_counts_chunks_and_names_the_model(job_bench: JobBench) -> None:
+def test_show_counts_files_and_chunks_and_names_the_model(job_bench: JobBench) -> None:
     job_bench.submit()
     job_bench.worker.work(most=1)
 
@@ -26,6 +26,7 @@ def test_show_counts_chunks_and_names_the_model(job_bench: JobBench) -> None:
 
     assert done.exit_code == 0, done
     assert "4: 3 queued, 1 succeeded" in done.stdout
+    assert "4, 0 skipped" in done.stdout
     assert str(job_bench.model) in done.stdout
 
 
