@@ -1,6 +1,6 @@
 """`verify` and `report`: is the result whole, and what does it say."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,13 +9,78 @@ from producer.cli.terminal import print_facts, print_json, print_line, print_tab
 
 if TYPE_CHECKING:
     from producer.label_counts import LabelCount
+    from producer.verify import VerifyReport
 
 PANEL = "Results"
+# Chunks checked between two lines of progress.
+PROGRESS_CHUNKS = 1_000
+
+Corpus = Annotated[
+    bool,
+    typer.Option(
+        "--corpus/--no-corpus",
+        help="Also read the corpus: files as planned, ids equal row by row.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
+    app.command("verify", rich_help_panel=PANEL)(verify)
     app.command("report", rich_help_panel=PANEL)(report)
+
+
+def verify(output: OutputArgument, corpus: Corpus = True, as_json: Json = False) -> None:
+    """Recount a result against its manifest and corpus, and say exactly what is wrong.
+
+    Exit codes: 0 every row of the corpus has exactly one result row; 1 something is there that
+    should not be; 3 sound so far, but rows are in dead chunks or not scored yet.
+
+    Example: bulkscore verify s3://lake/scored
+    """
+    from producer.deployment import Deployment
+    from producer.verify import verify as recount
+    from schemas.errors import ExitCode
+    from schemas.storage import canonical
+
+    def progress(done: int, chunks: int) -> None:
+        if done % PROGRESS_CHUNKS == 0:
+            say(f"{done:,} of {chunks:,} chunks checked")
+
+    storage = Deployment.from_environment().storage
+    found = recount(storage, canonical(output), corpus=corpus, progress=progress)
+    if as_json:
+        print_json(found)
+    else:
+        _print_verification(found)
+    if not found.complete:
+        raise typer.Exit(ExitCode.DEAD_CHUNKS if found.sound else ExitCode.UNEXPECTED)
+
+
+def _print_verification(found: "VerifyReport") -> None:
+    """Print what a recount came to, what is wrong first."""
+    for finding in found.findings:
+        print_line(f"{finding.kind.value}: {finding.message}")
+    kept = len(found.findings)
+    if more := sum(found.counts.values()) - kept:
+        print_line(f"… and {more:,} more findings")
+    verdict = "incomplete"
+    if found.complete:
+        verdict = "complete: every row of the corpus has exactly one result row"
+    elif not found.sound:
+        verdict = "wrong"
+    print_facts(
+        {
+            "job": found.job_id,
+            "result": verdict,
+            "rows": f"{found.rows:,}",
+            "  scored": f"{found.rows_scored:,}",
+            "  with an error": f"{found.rows_error:,}",
+            "  in dead chunks": f"{found.rows_dead:,}",
+            "  missing": f"{found.rows_missing:,}",
+            "ids": "compared with the corpus" if found.ids_compared else "not compared",
+        }
+    )
 
 
 def report(output: OutputArgument, as_json: Json = False) -> None:
