@@ -48,7 +48,7 @@ local function unbury(chunk)
   if not found then return end
   local rows, code = string.match(found, '^(%d+) (.*)$')
   redis.call('HDEL', BURIED, chunk)
-  redis.call('HINCRBY', JOB, 'rows_dead', -rows)
+  redis.call('HINCRBY', JOB, 'rows_dead', 0 - rows) -- not -rows: older servers refuse "-0"
   redis.call('HINCRBY', CODES, 'chunk:' .. code, -1)
 end
 
@@ -335,8 +335,13 @@ function moves.cancel()
   return waiting
 end
 
--- close: state -> 1: the job has ended and its summary is written; 0: it was opened again meanwhile
-function moves.close(state)
+-- close: state, succeeded (chunks that the summary knows of) -> 1: the job has ended and its summary
+-- is written; 0: it was opened again meanwhile, or a late result makes it necessary to look again
+function moves.close(state, succeeded)
+  if tonumber(field('succeeded')) ~= tonumber(succeeded) then
+    redis.call('SADD', prefix .. 'active', job)
+    return 0
+  end
   local waiting = field('queued') + field('retrying')
   if tonumber(field('running')) > 0 or (field('state') == 'running' and waiting > 0) then return 0 end
   redis.call('HSET', JOB, 'state', state, 'closed', clock[1])

@@ -243,9 +243,18 @@ class Ledger:
         """Stop a job that has not ended; return how many chunks will not be scored."""
         return int(self._move("cancel", job_id))
 
-    def close(self, job_id: str, state: JobState) -> bool:
-        """Enter that the job has ended and its summary is written; False if it runs again."""
-        return bool(self._move("close", job_id, state.value))
+    def close(self, job_id: str, state: JobState, *, succeeded: int) -> bool:
+        """Enter that the job has ended and its summary is written.
+
+        Args:
+            job_id: The job.
+            state: How it ended.
+            succeeded: Chunks with a result that the summary knows of.
+
+        Returns:
+            False if the job runs again, or if a result came in after the summary's survey.
+        """
+        return bool(self._move("close", job_id, state.value, succeeded))
 
     def history(self, job_id: str, chunk: int) -> tuple[AttemptRecord, ...]:
         """Return the failed attempts of a chunk, oldest first."""

@@ -16,7 +16,7 @@ from schemas.job import Priority
 from schemas.ledger import JobStatus, Ledger
 from schemas.manifest import read_manifest
 from schemas.message import ChunkMessage
-from schemas.resume import resume
+from schemas.resume import count_results, resume
 from schemas.settings import ScheduleSettings
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
@@ -134,8 +134,12 @@ class Reconciler:
             )
             resume(self._storage, self._ledger, manifest)
             return None
+        succeeded = status.chunks[ChunkState.SUCCEEDED]
+        if len(found.results) > succeeded:
+            known = self._ledger.states(job_id)
+            succeeded += count_results(self._storage, self._ledger, manifest, found, known)
         summary = finalize(self._storage, manifest, found)
-        if not self._ledger.close(job_id, summary.state):
+        if not self._ledger.close(job_id, summary.state, succeeded=succeeded):
             return None
         logger.info(
             "job %s %s: %d rows scored, %d with an error, %d in dead chunks",

@@ -54,6 +54,21 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
     )
 
 
+def count_results(
+    storage: Storage,
+    ledger: Ledger,
+    manifest: Manifest,
+    found: Survey,
+    known: Sequence[ChunkState],
+) -> int:
+    """Tell the ledger of results whose writer died before it could; return how many it was told."""
+    done = [c for c in found.results if known[c] is not ChunkState.SUCCEEDED]
+    return sum(
+        ledger.finish(manifest.job_id, chunk, account)
+        for chunk, account in accounts(storage, manifest, done)
+    )
+
+
 def _known_states(ledger: Ledger, manifest: Manifest) -> list[ChunkState] | None:
     try:
         output = ledger.status(manifest.job_id).output
@@ -96,9 +111,7 @@ def _settle(
 ) -> None:
     """Tell a ledger that knows the job what it missed."""
     job_id = manifest.job_id
-    done = [c for c in found.results if known[c] is not ChunkState.SUCCEEDED]
-    for chunk, account in accounts(storage, manifest, done):
-        ledger.finish(job_id, chunk, account)
+    count_results(storage, ledger, manifest, found, known)
 
     waiting = (ChunkState.QUEUED, ChunkState.RETRYING)
     dead = {c: g for c, g in found.dead.items() if known[c] in waiting}

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from schemas.ledger import Ledger
+from schemas.settings import BrokerSettings
 from support.corpora import make_table, write_table
 from support.hand_worker import HandWorker
 from support.job_bench import JobBench
@@ -30,3 +33,16 @@ def job_bench(tmp_path: Path, bench_model: Path, redis_url: str) -> Iterator[Job
         folder=tmp_path, corpus=corpus, model=bench_model, redis_url=redis_url, worker=worker
     )
     worker.close()
+
+
+@pytest.fixture
+def ledger(redis_url: str) -> Ledger:
+    """The ledger on an empty server."""
+    return Ledger(BrokerSettings(redis_url=redis_url))
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    """A client that looks at what the ledger keeps."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client

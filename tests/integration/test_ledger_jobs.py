@@ -1,0 +1,268 @@
+"""A whole job in the ledger: entered, stopped, ended and sent again, on a real server."""
+
+import pytest
+import redis
+
+from schemas.dead_letter import Buried
+from schemas.errors import JobUnknown
+from schemas.ledger import Begin, Ledger
+from schemas.states import JobState
+from support.ledger_moves import (
+    CANCELLED,
+    DEAD,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
+    begin,
+    bury,
+    claim,
+    contents,
+    end,
+    enter,
+    retry,
+)
+from support.stored_jobs import JOB, account_of
+
+pytestmark = pytest.mark.integration
+
+# Entering a job
+
+
+def test_an_entered_job_has_all_its_chunks_queued(ledger: Ledger) -> None:
+    assert enter(ledger)
+
+    status = ledger.status(JOB)
+    assert ledger.states(JOB) == [QUEUED] * 4
+    assert (status.state, status.chunks[QUEUED], status.pending) == (JobState.RUNNING, 4, 4)
+    assert (status.output, status.rows, status.generation) == ("s3://lake/scored", 40, 0)
+    assert ledger.jobs() == ledger.active() == [JOB]
+
+
+def test_a_job_that_is_there_is_not_entered_again(ledger: Ledger) -> None:
+    enter(ledger)
+    begin(ledger)
+
+    assert not enter(ledger, chunks=9, generation=3)
+
+    assert ledger.states(JOB) == [RUNNING, QUEUED, QUEUED, QUEUED]
+    assert ledger.status(JOB).generation == 0
+
+
+def test_a_job_is_entered_with_what_storage_knows_of_it(ledger: Ledger) -> None:
+    states = [SUCCEEDED, DEAD, QUEUED, CANCELLED]
+
+    enter(
+        ledger,
+        states=states,
+        generation=2,
+        counters={"rows_scored": 7, "scoring_seconds": 0.5, "row:text_null": 3},
+        buried={1: Buried(rows=10, code="input_corrupt")},
+    )
+
+    status = ledger.status(JOB)
+    assert ledger.states(JOB) == states
+    assert [status.chunks[s] for s in (SUCCEEDED, DEAD, QUEUED, CANCELLED)] == [1, 1, 1, 1]
+    assert (status.rows_scored, status.rows_dead, status.scoring_seconds) == (7, 10, 0.5)
+    assert (status.row_errors, status.dead_by_code) == ({"text_null": 3}, {"input_corrupt": 1})
+
+
+def test_a_job_with_more_states_than_chunks_is_a_bug(ledger: Ledger) -> None:
+    with pytest.raises(AssertionError, match="bug: 2 states for the 4 chunks"):
+        enter(ledger, states=[QUEUED, QUEUED])
+
+
+def test_a_job_without_chunks_can_end_at_once(ledger: Ledger) -> None:
+    enter(ledger, chunks=0)
+
+    assert claim(ledger) == []
+    assert end(ledger)
+
+
+def test_a_forgotten_job_leaves_no_key_behind(ledger: Ledger, server: redis.Redis) -> None:
+    enter(ledger)
+    claim(ledger, 2)
+    begin(ledger, 0)
+    retry(ledger, 0)
+    begin(ledger, 1, "t2")
+    bury(ledger, 2)
+    ledger.finish(JOB, 3, account_of(3, nulls=1))
+
+    ledger.forget(JOB)
+
+    assert contents(server) == {}
+    with pytest.raises(JobUnknown, match="resume"):
+        ledger.status(JOB)
+
+
+# Stopping a job
+
+
+def test_one_attempt_halts_the_job_for_all(ledger: Ledger) -> None:
+    enter(ledger)
+    begin(ledger, 0, "t1")
+    begin(ledger, 1, "t2", worker="w2")
+
+    assert ledger.halt(JOB, 0, token="t1")
+    assert not ledger.halt(JOB, 1, token="t2")
+    assert ledger.halt(JOB, 0, token="t1")
+
+    assert ledger.status(JOB).state is JobState.FAILED
+    assert ledger.hand_back(JOB, 1, token="t2")
+    assert bury(ledger, 0, "t1")
+    assert end(ledger, JobState.FAILED)
+
+
+def test_a_halted_job_goes_on_when_it_is_opened_again(ledger: Ledger) -> None:
+    enter(ledger)
+    claim(ledger)
+    begin(ledger)
+    ledger.halt(JOB, 0, token="t1")
+    bury(ledger, 0, "t1")
+    end(ledger, JobState.FAILED)
+
+    assert ledger.reopen(JOB, [0], generation=1) == 1
+
+    status = ledger.status(JOB)
+    assert (status.state, status.generation, status.closed) == (JobState.RUNNING, 1, None)
+    assert sorted(claim(ledger)) == [0, 1, 2, 3]
+    assert ledger.active() == [JOB]
+
+
+def test_a_cancelled_job_loses_what_waits_and_keeps_what_runs(ledger: Ledger) -> None:
+    enter(ledger, chunks=5)
+    claim(ledger)
+    begin(ledger, 0)
+    begin(ledger, 1, "t2", worker="w2")
+    retry(ledger, 1, "t2")
+    bury(ledger, 2)
+
+    assert ledger.cancel(JOB) == 3
+
+    assert ledger.states(JOB) == [RUNNING, CANCELLED, DEAD, CANCELLED, CANCELLED]
+    assert not end(ledger, JobState.CANCELLED)
+    assert ledger.finish(JOB, 0, account_of(0))
+    assert end(ledger, JobState.CANCELLED)
+
+
+@pytest.mark.parametrize("way", ["retry", "hand_back", "sweep"])
+def test_a_chunk_given_back_to_a_cancelled_job_is_cancelled(
+    ledger: Ledger, server: redis.Redis, way: str
+) -> None:
+    enter(ledger, chunks=1)
+    begin(ledger, lease_ms=0)
+    ledger.cancel(JOB)
+
+    if way == "retry":
+        assert retry(ledger)
+    elif way == "hand_back":
+        assert ledger.hand_back(JOB, 0, token="t1")
+    else:
+        assert ledger.sweep(JOB) == [0]
+
+    assert ledger.states(JOB) == [CANCELLED]
+    kinds = ("attempts", "owners", "leases", "history", "due", "enqueued")
+    assert server.exists(*(f"bulkscore:{kind}:{JOB}" for kind in kinds)) == 0
+
+
+def test_a_job_that_has_ended_is_not_cancelled(ledger: Ledger) -> None:
+    enter(ledger, chunks=1)
+    ledger.finish(JOB, 0, account_of(0))
+    end(ledger)
+
+    assert ledger.cancel(JOB) == 0
+    assert ledger.status(JOB).state is JobState.SUCCEEDED
+
+
+# Ending a job, and sending it again
+
+
+def test_a_job_with_pending_chunks_is_not_closed(ledger: Ledger) -> None:
+    enter(ledger, chunks=2)
+    assert not end(ledger)
+
+    begin(ledger)
+    ledger.finish(JOB, 1, account_of(1))
+    assert not end(ledger)
+
+    retry(ledger)
+    assert not end(ledger)
+
+    ledger.finish(JOB, 0, account_of(0))
+    assert end(ledger)
+
+
+def test_a_closed_job_needs_no_reconciler_and_is_kept_for_a_month(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    enter(ledger, chunks=1)
+    ledger.finish(JOB, 0, account_of(0))
+    end(ledger)
+
+    status = ledger.status(JOB)
+    assert status.ended
+    assert status.closed is not None
+    assert ledger.active() == []
+    assert 29 * 86_400 < server.ttl(f"bulkscore:job:{JOB}") <= 30 * 86_400
+
+
+def test_a_job_is_not_closed_on_a_summary_that_misses_a_late_result(ledger: Ledger) -> None:
+    enter(ledger, chunks=2)
+    bury(ledger, 0)
+    ledger.finish(JOB, 1, account_of(1))
+    surveyed = ledger.status(JOB).chunks[SUCCEEDED]
+    ledger.finish(JOB, 0, account_of(0))
+
+    assert not ledger.close(JOB, JobState.FAILED, succeeded=surveyed)
+    assert ledger.active() == [JOB]
+
+
+def test_a_stale_summary_written_over_a_good_one_is_looked_at_again(ledger: Ledger) -> None:
+    enter(ledger, chunks=1)
+    bury(ledger, 0)
+    ledger.finish(JOB, 0, account_of(0))
+    ledger.close(JOB, JobState.SUCCEEDED, succeeded=1)
+
+    assert not ledger.close(JOB, JobState.FAILED, succeeded=0)
+    assert ledger.active() == [JOB]
+    assert ledger.status(JOB).state is JobState.SUCCEEDED
+
+
+def test_dead_and_cancelled_chunks_are_queued_again_and_others_are_not(ledger: Ledger) -> None:
+    enter(ledger, states=[DEAD, SUCCEEDED, CANCELLED, DEAD], buried={0: Buried(rows=10, code="x")})
+    claim(ledger)
+
+    assert ledger.reopen(JOB, [0, 1, 2], generation=1) == 2
+
+    status = ledger.status(JOB)
+    assert ledger.states(JOB) == [QUEUED, SUCCEEDED, QUEUED, DEAD]
+    assert (status.rows_dead, status.dead_by_code) == (0, {})
+    assert claim(ledger) == [0, 2]
+
+
+def test_a_dead_chunk_of_unknown_rows_is_queued_again(ledger: Ledger) -> None:
+    enter(ledger)
+    bury(ledger, 0, rows=0)
+
+    assert ledger.reopen(JOB, [0], generation=1) == 1
+    assert (ledger.status(JOB).rows_dead, ledger.status(JOB).dead_by_code) == (0, {})
+
+
+def test_a_chunk_sent_again_starts_with_no_attempts(ledger: Ledger) -> None:
+    enter(ledger)
+    begin(ledger)
+    retry(ledger, delay_ms=0)
+    begin(ledger, token="t2")
+    bury(ledger, 0, "t2")
+
+    ledger.reopen(JOB, [0], generation=1)
+
+    assert ledger.history(JOB, 0) == ()
+    assert begin(ledger, token="t3") == Begin(outcome="begun", attempt=1, generation=1)
+
+
+def test_a_generation_is_never_lowered(ledger: Ledger) -> None:
+    enter(ledger, generation=3)
+
+    ledger.reopen(JOB, [], generation=2)
+
+    assert ledger.status(JOB).generation == 3
