@@ -6,6 +6,7 @@ import typer
 
 from producer.cli.options import Job, Json
 from producer.cli.terminal import (
+    number_of,
     print_facts,
     print_json,
     print_line,
@@ -109,8 +110,9 @@ def reprocess(
     elif record is None:
         say(f"job {manifest.job_id}: no dead chunk to send again")
     else:
-        print_line(f"{len(record.chunks):,} chunks sent again as generation {record.number}")
-        say(f"follow them with: bulkscore watch {manifest.job_id}")
+        sent = number_of(len(record.chunks), "chunk")
+        print_line(f"{sent} sent again as generation {record.number}")
+        say(f"follow the job with: bulkscore watch {manifest.job_id}")
 
 
 def would_send(letters: "list[DeadLetter]", *, as_json: bool) -> None:
@@ -120,7 +122,7 @@ def would_send(letters: "list[DeadLetter]", *, as_json: bool) -> None:
         return
     if letters:
         print_letters(letters)
-    say(f"{len(letters):,} chunks would be sent again; nothing was changed")
+    say(f"{number_of(len(letters), 'chunk')} would be sent again; nothing was changed")
 
 
 def letter_of(letters: "list[DeadLetter]", chunk: int) -> "DeadLetter":
@@ -146,11 +148,19 @@ def print_letters(letters: "list[DeadLetter]") -> None:
                 letter.file.uri if letter.file else None,
                 row_range(letter.row_start, letter.rows),
                 len(letter.attempts),
-                letter.message.partition("\n")[0][:MESSAGE_WIDTH],
+                short_message(letter),
             )
             for letter in letters
         ),
     )
+
+
+def short_message(letter: "DeadLetter") -> str:
+    """Return the message on one line without the name of the file, which has a column."""
+    message = letter.message.partition("\n")[0]
+    if letter.file is not None:
+        message = message.removeprefix(letter.file.uri).lstrip(" ,:")
+    return message if len(message) <= MESSAGE_WIDTH else f"{message[: MESSAGE_WIDTH - 1]}…"
 
 
 def print_letter(letter: "DeadLetter", *, as_json: bool) -> None:

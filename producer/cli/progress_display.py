@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from producer.cli.terminal import duration, print_json, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
 
     from producer.progress import Progress
 
 EVERY_SECONDS = 5.0
+BAR_WIDTH = 30
 
 
 class Display(Protocol):
@@ -86,19 +89,35 @@ def _pace(progress: "Progress") -> str:
 @contextmanager
 def _bar() -> Iterator[Display]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True)) as rich_progress:
-        yield _Bar(rich_progress)
+    with bar_on(Console(stderr=True)) as bar:
+        yield bar
+
+
+@contextmanager
+def bar_on(console: "Console") -> Iterator[Display]:
+    """Show a bar and the pace in one line, and the amounts below, which may fold.
+
+    One line for all of it would be cut on an ordinary terminal.
+    """
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.text import Text
+
+    columns = (BarColumn(BAR_WIDTH), TaskProgressColumn(), TextColumn("{task.description}"))
+    upper, lower = Progress(*columns), Text()
+    with Live(Group(upper, lower), console=console):
+        yield _Bar(upper, lower)
 
 
 class _Bar:
-    def __init__(self, rich_progress: "RichProgress") -> None:
-        self._rich = rich_progress
-        self._task = rich_progress.add_task("", total=1.0)
+    def __init__(self, upper: "RichProgress", lower: "Text") -> None:
+        self._upper, self._lower = upper, lower
+        self._task = upper.add_task("", total=1.0)
 
     def show(self, progress: "Progress") -> None:
         """Redraw the bar."""
-        text = f"{_amounts(progress)}, {_pace(progress)}"
-        self._rich.update(self._task, completed=progress.fraction, description=text)
+        pace = _pace(progress)
+        self._upper.update(self._task, completed=progress.fraction, description=pace)
+        self._lower.plain = _amounts(progress)

@@ -89,6 +89,11 @@ def counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in numbers.items() if count) or "none"
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return a count of something, as in `1 chunk` and `2 chunks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def row_range(start: int, rows: int) -> str:
     """Return the rows of a chunk within their file, counted from 0, both ends included."""
     return f"{start:,} to {start + rows - 1:,}" if rows else "none"

@@ -8,7 +8,14 @@ import typer
 
 from producer.cli.options import Job, Json, Timeout
 from producer.cli.progress_display import display
-from producer.cli.terminal import counts, duration, print_facts, print_json, say
+from producer.cli.terminal import (
+    counts,
+    duration,
+    number_of,
+    print_facts,
+    print_json,
+    say,
+)
 from schemas.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -138,6 +145,6 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",
         "skipped files": len(summary.skipped_files),
         "took": f"{duration(took)}; {duration(summary.scoring_seconds)} of scoring, summed over "
-        f"{len(summary.workers)} workers",
+        f"{number_of(len(summary.workers), 'worker')}",
         "output": output,
     }

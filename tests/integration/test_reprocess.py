@@ -54,7 +54,7 @@ def test_a_dead_chunk_is_reprocessed_once_its_cause_is_mended(job_bench: JobBenc
     job_bench.worker.work()
     waited = job_bench.cli("wait", JOB, "--json")
 
-    assert "1 chunks sent again as generation 1" in done.stdout
+    assert "1 chunk sent again as generation 1" in done.stdout
     assert waited.exit_code == 0, waited
     assert waited.json()["rows_scored"] == 100
     (record,) = read_generations(Storage(), str(job_bench.output))
@@ -81,7 +81,7 @@ def test_a_dry_run_says_what_would_be_sent_and_changes_nothing(job_bench: JobBen
 
     assert done.exit_code == 0, done
     assert "input_missing" in done.stdout
-    assert "1 chunks would be sent again" in done.stderr
+    assert "1 chunk would be sent again" in done.stderr
     assert read_generations(Storage(), str(job_bench.output)) == []
     assert job_bench.status().chunks[ChunkState.DEAD] == 1
 

@@ -188,3 +188,10 @@ def test_a_table_that_is_piped_is_neither_cut_nor_colored(
 )
 def test_a_time_span_is_shown_in_two_units(seconds: float | None, shown: str) -> None:
     assert terminal.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 chunks"), (1, "1 chunk"), (2_000, "2,000 chunks")]
+)
+def test_one_thing_is_not_called_several(count: int, shown: str) -> None:
+    assert terminal.number_of(count, "chunk") == shown
