@@ -1,9 +1,11 @@
 """Reads the rows of a chunk, a window at a time, in memory bounded by the window.
 
 Every row of the chunk comes out exactly once and in file order, or an error says where the file
-cannot be read.
+cannot be read. Parquet itself sets a second bound: Arrow decompresses a page as a whole, and so
+needs room for the largest one.
 """
 
+import contextlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +91,7 @@ def read_windows(
     """
     expected = ObjectStat(uri=file.uri, size=file.size, etag=file.etag)
     position, end = chunk.row_start, chunk.row_start + chunk.rows
-    with open_parquet(storage, file.uri, expected=expected) as parquet:
+    with _memory_given_back(), open_parquet(storage, file.uri, expected=expected) as parquet:
         pieces = _pieces(parquet, file.uri, chunk, text_column, list(id_columns))
         for held in _grouped(pieces, window_rows, window_bytes):
             window = Window(
@@ -104,6 +106,15 @@ def read_windows(
             f"chunk {chunk.index} should be rows {chunk.row_start} to {end} of {file.uri}, which "
             f"ends at {position}: it is not the file that was planned"
         )
+
+
+@contextlib.contextmanager
+def _memory_given_back() -> Iterator[None]:
+    """Return to the system what Arrow's pool keeps for later: for huge pages that is a lot."""
+    try:
+        yield
+    finally:
+        pa.default_memory_pool().release_unused()
 
 
 def _pieces(
