@@ -3,7 +3,9 @@
 OUTPUT/part-000042.parquet                        result of chunk 42, created once
 OUTPUT/_SUCCESS                                   written last
 OUTPUT/_bulkscore/manifest.json                   what the job is
-OUTPUT/_bulkscore/chunks-<sha256>.parquet         the chunk table
+OUTPUT/_bulkscore/chunks-<sha256>.table           the chunk table, Parquet by another
+                                                      name, so that OUTPUT/**/*.parquet is
+                                                      the result and nothing else
 OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, and how
 OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
 OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
@@ -37,7 +39,7 @@ def manifest(output: str) -> str:
 
 def chunk_table(output: str, sha256: str) -> str:
     """URI of the chunk table with this SHA-256: two submitters never write over each other's."""
-    return _under(output, "_bulkscore", f"chunks-{sha256[:12]}.parquet")
+    return _under(output, "_bulkscore", f"chunks-{sha256[:12]}.table")
 
 
 def generation(output: str, number: int) -> str:

@@ -6,23 +6,27 @@ from schemas import layout
 from schemas.chunks import ChunkTable, sha256_of
 from schemas.errors import InputMissing, ManifestMissing
 from schemas.job import Manifest
-from schemas.storage import Storage
+from schemas.storage import Storage, canonical
 
 
 def read_manifest(storage: Storage, output: str) -> Manifest:
     """Return the manifest of the job under `output`.
+
+    A result may have been moved or copied as a whole: `spec.output` is where it lies now.
 
     Raises:
         ManifestMissing: There is none, or it is damaged.
     """
     uri = layout.manifest(output)
     try:
-        return Manifest.model_validate_json(storage.read(uri))
+        manifest = Manifest.model_validate_json(storage.read(uri))
     except InputMissing as error:
         raise ManifestMissing(f"{output} holds no job: there is no {uri}") from error
     except ValidationError as error:
         problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
         raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None
+    here = manifest.spec.model_copy(update={"output": canonical(output)})
+    return manifest.model_copy(update={"spec": here})
 
 
 def read_chunks(storage: Storage, manifest: Manifest) -> ChunkTable:

@@ -1,5 +1,6 @@
 """`verify` and `report`: is the result whole, and what does it say."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from producer.verify import VerifyReport
 
 PANEL = "Results"
-# Chunks checked between two lines of progress.
-PROGRESS_CHUNKS = 1_000
+PROGRESS_SECONDS = 5.0
 
 Corpus = Annotated[
     bool,
@@ -43,8 +43,12 @@ def verify(output: OutputArgument, corpus: Corpus = True, as_json: Json = False)
     from schemas.errors import ExitCode
     from schemas.storage import canonical
 
+    told = time.monotonic()
+
     def progress(done: int, chunks: int) -> None:
-        if done % PROGRESS_CHUNKS == 0:
+        nonlocal told
+        if time.monotonic() - told >= PROGRESS_SECONDS:
+            told = time.monotonic()
             say(f"{done:,} of {chunks:,} chunks checked")
 
     storage = Deployment.from_environment().storage

@@ -276,3 +276,16 @@ def test_made_up_job_ids_are_valid_differ_and_sort_by_time(spec: JobSpec) -> Non
 
 def test_an_empty_output_holds_no_job(tmp_path: Path) -> None:
     assert find_job(Storage(), str(tmp_path)) is None
+
+
+def test_a_result_that_was_moved_is_the_job_where_it_lies_now(
+    spec: JobSpec, tmp_path: Path
+) -> None:
+    create_job(Storage(), spec, MODEL)
+    moved = tmp_path / "moved"
+    Path(spec.output).rename(moved)
+
+    manifest = read_manifest(Storage(), str(moved))
+
+    assert manifest.spec.output == str(moved)
+    assert len(read_chunks(Storage(), manifest)) == manifest.chunks
