@@ -53,7 +53,7 @@ format: $(TEST_STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(RUN_STAMP) ## Run the benchmarks
+bench: $(TEST_STAMP) ## Run the benchmarks
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove caches and build outputs
