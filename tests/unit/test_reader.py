@@ -1,7 +1,6 @@
 """The reader gives every row of a chunk exactly once and in order, or says what is wrong where."""
 
 import itertools
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from schemas.errors import InputChanged, InputCorrupt, InputMissing, RowError, S
 from schemas.job import InputFile
 from schemas.storage import Storage
 from support import bad_corpora, corpora
+from support.files import open_under
 from support.texts import MILLION, invalid_utf8, ordinary_texts
 from worker.reader import Window, read_windows
 
@@ -358,16 +358,11 @@ def test_a_reader_given_up_half_way_closes_its_file(tmp_path: Path) -> None:
     )
 
     next(windows)
-    opened = files_open_under(tmp_path)
+    opened = open_under(tmp_path)
     windows.close()
 
     assert opened == [str(path)]
-    assert files_open_under(tmp_path) == []
-
-
-def files_open_under(folder: Path) -> list[str]:
-    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return [name for name in (os.readlink(link) for link in links) if name.startswith(str(folder))]
+    assert open_under(tmp_path) == []
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,369 @@
+"""The way of a chunk: rows out = rows in, one account of them, and no trace of a failed attempt."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from schemas import layout
+from schemas.errors import DeviceOutOfMemory, InputCorrupt, LeaseLost, StorageUnavailable
+from schemas.job import Manifest
+from schemas.results import ResultAccount, read_account
+from schemas.storage import Storage
+from support import bad_corpora, corpora
+from support.files import limited_to, open_under
+from support.scoring import plan_job, prefetching_threads, result_of, score, score_all
+from support.texts import awkward_texts
+from support.word_models import MAX_WORDS, REFUSED, word_model
+from worker.chunk import prefetched
+from worker.heartbeat import HandBack
+from worker.reader import WINDOW_ROWS
+
+TEXTS: list[str | None] = [
+    "a good film",
+    None,
+    f"an {REFUSED} one",
+    " ",
+    "thirteen-char",
+    "so " * 20,
+]
+ERRORS = [None, "text_null", "tokenizer_failed", "text_blank", "score_not_finite", None]
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder in which temporary files of this test come and go."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def job_of(tmp_path: Path, texts: list[str | None], **spec: Any) -> Manifest:
+    table = corpora.make_table(texts)
+    path = corpora.write_table(tmp_path / "corpus.parquet", table, row_group_rows=1_000)
+    return plan_job(Storage(), path, tmp_path / "scored", word_model(), **spec)
+
+
+def test_the_account_adds_up_and_lies_in_the_footer_of_the_result(tmp_path: Path) -> None:
+    manifest = job_of(tmp_path, TEXTS * 10, chunk_rows=100)
+
+    account = score(Storage(), manifest, word_model(), attempt=3)
+
+    assert account == read_account(Storage(), layout.result(manifest.spec.output, 0))
+    assert account is not None
+    assert account.model_copy(update={"seconds": 0.0}) == ResultAccount(
+        job_id="job",
+        chunk=0,
+        generation=2,
+        attempt=3,
+        model="words",
+        model_digest="0" * 64,
+        rows=60,
+        rows_scored=20,
+        errors={
+            "score_not_finite": 10,
+            "text_blank": 10,
+            "text_null": 10,
+            "tokenizer_failed": 10,
+        },
+        tokens=10 * 3 + 10 * MAX_WORDS,
+        truncated_rows=10,
+        seconds=0.0,
+        worker="w@test",
+        device="cpu",
+        dtype="fp32",
+        libraries={"words": "1"},
+    )
+
+
+def test_rows_of_many_windows_and_chunks_come_out_in_the_order_they_came_in(
+    tmp_path: Path,
+) -> None:
+    storage, rows = Storage(), 2 * WINDOW_ROWS + 100
+    manifest = job_of(tmp_path, [TEXTS[n % 6] for n in range(rows)], chunk_rows=WINDOW_ROWS + 500)
+
+    accounts = score_all(storage, manifest, word_model())
+
+    table = result_of(storage, manifest)
+    assert manifest.chunks > 1
+    assert max(account.rows for account in accounts) > WINDOW_ROWS
+    assert table["id"].to_pylist() == [f"doc-{n:06}" for n in range(rows)]
+    assert table["source_row"].to_pylist() == list(range(rows))
+    assert table["error"].to_pylist() == [ERRORS[n % 6] for n in range(rows)]
+    assert sum(account.rows_scored for account in accounts) == table["score"].drop_null().length()
+    assert sum(account.tokens for account in accounts) == sum(table["n_tokens"].to_pylist())
+
+
+def test_a_chunk_without_a_single_row_to_score_is_a_result_like_any_other(tmp_path: Path) -> None:
+    manifest = job_of(tmp_path, [None, "", " "] * 5, all_scores=True)
+
+    account = score(Storage(), manifest, word_model())
+
+    assert account is not None
+    assert (account.rows, account.rows_scored, account.tokens) == (15, 0, 0)
+    assert result_of(Storage(), manifest)["scores"].null_count == 15
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        corpora.write_awkward_texts,
+        corpora.write_empty_row_groups,
+        corpora.write_one_row_row_groups,
+        corpora.write_nested_columns,
+        corpora.write_duplicate_ids,
+        corpora.write_invalid_utf8,
+    ],
+)
+def test_unusual_files_have_a_result_row_for_every_row(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    storage, path = Storage(), write(tmp_path / "corpus.parquet")
+    manifest = plan_job(storage, path, tmp_path / "scored", word_model(), chunk_rows=15)
+
+    accounts = score_all(storage, manifest, word_model())
+
+    rows = result_of(storage, manifest).num_rows
+    assert rows == manifest.rows == sum(account.rows for account in accounts)
+    for account in accounts:
+        assert account.rows == account.rows_scored + sum(account.errors.values())
+
+
+def test_every_awkward_text_has_its_code_or_a_score(tmp_path: Path) -> None:
+    storage, path = Storage(), corpora.write_awkward_texts(tmp_path / "corpus.parquet")
+    manifest = plan_job(storage, path, tmp_path / "scored", word_model())
+
+    score_all(storage, manifest, word_model())
+
+    rows = {row["id"]: row for row in result_of(storage, manifest).to_pylist()}
+    blank = {name: "text_blank" for name in ("empty", "spaces", "white_space")}
+    expected = {"null": "text_null", **blank}
+    assert list(rows) == list(awkward_texts())
+    assert {name: row["error"] for name, row in rows.items() if row["error"]} == expected
+    assert all((row["score"] is None) == (row["error"] is not None) for row in rows.values())
+
+
+def test_ids_in_dictionaries_and_nested_ids_keep_type_and_values(tmp_path: Path) -> None:
+    storage, rows = Storage(), 2 * WINDOW_ROWS
+    ids = {
+        "kind": pa.array([["a", None, f"k{n % 700}"][n % 3] for n in range(rows)]),
+        "place": pa.array([{"x": [n], "y": None} if n % 2 else None for n in range(rows)]),
+    }
+    table = pa.table({**ids, "text": ["good"] * rows})
+    table = table.set_column(0, "kind", table["kind"].dictionary_encode())
+    path = corpora.write_table(tmp_path / "corpus.parquet", table, row_group_rows=900)
+    manifest = plan_job(
+        storage, path, tmp_path / "scored", word_model(), id_columns=tuple(ids), chunk_rows=rows
+    )
+
+    score_all(storage, manifest, word_model())
+
+    found = result_of(storage, manifest)
+    assert manifest.chunks == 1
+    assert found.schema.field("kind").type == table.schema.field("kind").type
+    assert found.schema.field("place").type == table.schema.field("place").type
+    assert found.select(list(ids)).to_pylist() == table.select(list(ids)).to_pylist()
+
+
+def test_progress_is_told_before_each_window_and_between_batches(tmp_path: Path) -> None:
+    told: list[int] = []
+    manifest = job_of(tmp_path, ["one two"] * (WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
+
+    score(Storage(), manifest, word_model(), progress=told.append)
+
+    assert told.count(0) == 2
+    assert told[:3] == [0, 32, 64]
+    assert told[-2:] == [0, 20]
+
+
+def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
+    def before_batch(batch: int) -> None:
+        if batch == number:
+            raise error
+
+    return before_batch
+
+
+@pytest.mark.parametrize("batch", [0, WINDOW_ROWS // 16 + 2], ids=["first", "second window"])
+@pytest.mark.parametrize(
+    "error", [DeviceOutOfMemory("full"), MemoryError(), KeyboardInterrupt()], ids=repr
+)
+def test_an_engine_that_fails_leaves_nothing_behind(
+    tmp_path: Path, scratch: Path, batch: int, error: BaseException
+) -> None:
+    manifest = job_of(tmp_path, TEXTS * 2_000, chunk_rows=20_000)
+    model = word_model(before_batch=fail_in_batch(batch, error))
+
+    with pytest.raises(type(error)):
+        score(Storage(), manifest, model)
+
+    assert_nothing_is_left(tmp_path, scratch)
+
+
+@pytest.mark.parametrize("error", [HandBack(), LeaseLost("another has it")], ids=repr)
+def test_a_chunk_that_is_given_up_between_batches_leaves_nothing_behind(
+    tmp_path: Path, scratch: Path, error: Exception
+) -> None:
+    manifest = job_of(tmp_path, TEXTS * 2_000, chunk_rows=20_000)
+    told: list[int] = []
+
+    def progress(tokens: int) -> None:
+        told.append(tokens)
+        if told.count(0) == 2 and tokens:
+            raise error
+
+    with pytest.raises(type(error)):
+        score(Storage(), manifest, word_model(), progress=progress)
+
+    assert_nothing_is_left(tmp_path, scratch)
+
+
+def test_a_page_that_does_not_decode_leaves_nothing_of_the_rows_before_it(
+    tmp_path: Path, scratch: Path
+) -> None:
+    path = bad_corpora.write_damaged_row_group(tmp_path / "corpus.parquet", row_group=2)
+    manifest = plan_job(Storage(), path, tmp_path / "scored", word_model(), chunk_rows=500)
+
+    with pytest.raises(InputCorrupt) as raised:
+        score(Storage(), manifest, word_model())
+
+    assert raised.value.row_group == 2
+    assert_nothing_is_left(tmp_path, scratch)
+
+
+def test_a_disk_that_is_full_is_trouble_that_may_pass_and_leaves_nothing_behind(
+    tmp_path: Path, scratch: Path
+) -> None:
+    manifest = job_of(tmp_path, TEXTS * 2_000, chunk_rows=20_000)
+
+    with limited_to(20_000), pytest.raises(StorageUnavailable, match="File too large"):
+        score(Storage(), manifest, word_model())
+
+    assert_nothing_is_left(tmp_path, scratch)
+
+
+def test_an_engine_that_gives_too_few_logits_is_a_bug_and_no_result(
+    tmp_path: Path, scratch: Path
+) -> None:
+    manifest = job_of(tmp_path, TEXTS)
+
+    with pytest.raises(AssertionError, match=r"logits of shape \(3, 2\) for 3 rows, 3 labels"):
+        score(Storage(), manifest, word_model(label_count=2))
+
+    assert_nothing_is_left(tmp_path, scratch)
+
+
+def test_a_second_attempt_returns_nothing_and_leaves_the_result_as_it_is(tmp_path: Path) -> None:
+    manifest = job_of(tmp_path, TEXTS * 10)
+    result = Path(layout.result(manifest.spec.output, 0))
+    score(Storage(), manifest, word_model(), attempt=1)
+    before = result.read_bytes(), result.stat().st_mtime_ns
+
+    again = score(Storage(), manifest, word_model(), attempt=2)
+
+    assert again is None
+    assert (result.read_bytes(), result.stat().st_mtime_ns) == before
+
+
+def test_two_attempts_at_once_make_one_result_and_one_account(tmp_path: Path) -> None:
+    manifest = job_of(tmp_path, TEXTS * 100)
+    together = threading.Barrier(2)
+    accounts: list[ResultAccount | None] = []
+
+    def attempt(number: int) -> None:
+        model = word_model(before_batch=lambda batch: batch or together.wait(10))
+        accounts.append(score(Storage(), manifest, model, attempt=number))
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (created,) = [account for account in accounts if account is not None]
+    assert len(accounts) == 2
+    assert read_account(Storage(), layout.result(manifest.spec.output, 0)) == created
+
+
+def assert_nothing_is_left(tmp_path: Path, scratch: Path) -> None:
+    results = list((tmp_path / "scored").glob("**/*.parquet"))
+    assert [path for path in results if not path.name.startswith("chunks-")] == []
+    assert list(scratch.iterdir()) == []
+    assert prefetching_threads() == []
+    assert open_under(tmp_path) == []
+
+
+def counted(
+    end: int, closed: list[bool], error: BaseException | None = None
+) -> Generator[int, None, None]:
+    try:
+        yield from range(end)
+        if error is not None:
+            raise error
+    finally:
+        closed.append(True)
+
+
+def test_what_is_prefetched_comes_in_order_and_no_thread_stays() -> None:
+    closed: list[bool] = []
+
+    assert list(prefetched(counted(100, closed))) == list(range(100))
+    assert closed == [True]
+    assert prefetching_threads() == []
+
+
+def test_an_error_comes_in_its_place_after_the_items_before_it() -> None:
+    closed: list[bool] = []
+    seen: list[int] = []
+
+    with pytest.raises(InputCorrupt, match="page 3"):
+        seen.extend(prefetched(counted(3, closed, InputCorrupt("page 3"))))
+
+    assert closed == [True]
+    assert prefetching_threads() == []
+
+
+def test_the_next_item_is_made_while_the_caller_has_the_last() -> None:
+    made = threading.Event()
+
+    def items() -> Generator[int, None, None]:
+        yield 0
+        made.set()
+        yield 1
+
+    upcoming = prefetched(items())
+    next(upcoming)
+
+    assert made.wait(10)
+    upcoming.close()
+
+
+def test_no_more_than_one_item_is_made_ahead() -> None:
+    made: list[int] = []
+
+    def items() -> Generator[int, None, None]:
+        for n in range(10):
+            made.append(n)
+            yield n
+
+    upcoming = prefetched(items())
+    for n in range(5):
+        next(upcoming)
+        assert max(made) <= n + 1
+    upcoming.close()
+
+
+def test_closing_waits_for_the_item_under_way_and_closes_the_rest() -> None:
+    closed: list[bool] = []
+    upcoming = prefetched(counted(10, closed))
+    next(upcoming)
+
+    upcoming.close()
+
+    assert closed == [True]
+    assert prefetching_threads() == []
