@@ -42,6 +42,7 @@ class ChildProcess:
         *,
         log: Path | None,
         environment: Mapping[str, str] | None = None,
+        in_front: bool = False,
     ) -> None:
         """Prepare a child that does not run yet.
 
@@ -50,9 +51,12 @@ class ChildProcess:
             command: Absolute path of a program, and its arguments; secrets do not belong here.
             log: File that takes its output, or None for our own stderr.
             environment: Variables on top of ours.
+            in_front: It is a command that speaks to the user: its stdout is ours, unless it has a
+                log, and it is asked to end as by Ctrl-C.
         """
         self.name = name
         self.log = log
+        self._in_front = in_front
         self._command = list(command)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,11 +72,12 @@ class ChildProcess:
     def start(self) -> Self:
         """Start the process."""
         log = sys.stderr.fileno() if self.log is None else _open_log(self.log)
+        stdout = sys.stdout.fileno() if self._in_front and self.log is None else log
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *self._command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=stdout,
                 stderr=log,
                 env={**os.environ, **self._environment},
                 start_new_session=True,  # the terminal's Ctrl-C is for us, we stop the child
@@ -98,11 +103,11 @@ class ChildProcess:
     def terminate(self) -> None:
         """Ask the process, once, to end."""
         if self._process is not None and not self._asked_to_end:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT if self._in_front else signal.SIGTERM)
             self._asked_to_end = True
 
     def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
-        """End the process by SIGTERM, and by SIGKILL when it takes too long."""
+        """Ask the process to end, and kill it when it takes too long."""
         if self._process is None or self._process.poll() is not None:
             return
         self.terminate()

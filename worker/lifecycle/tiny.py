@@ -64,6 +64,11 @@ def command(
 
     Example: python -m worker.lifecycle.tiny --data labelled.parquet --out ./tiny
     """
+    import torch
+
+    # So small a model gains little from a second thread, and where the cores are busy with other
+    # work the threads wait for each other: ten times as long was measured.
+    torch.set_num_threads(1)
     with reporting_errors():
         names = tuple(labels.split(",")) if labels else None
         metrics = train_tiny(data, out, test_data, epochs=epochs, labels=names, seed=seed)
