@@ -1,7 +1,7 @@
 """The files of a corpus: from what the user named to a list of objects, one listing per input."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from posixpath import split
 
@@ -24,12 +24,23 @@ def find_files(storage: Storage, inputs: Sequence[str]) -> list[ObjectStat]:
     Raises:
         InputMissing: An input does not exist or gives no file.
     """
+    return distinct(file for given in inputs for file in files_of(storage, given))
+
+
+def distinct(files: Iterable[ObjectStat]) -> list[ObjectStat]:
+    """Return the files in their order, each once, whatever names it goes by."""
     found: dict[str, ObjectStat] = {}
     identity = _identity()
-    for given in inputs:
-        for file in _files_of(storage, canonical(given)):
-            found.setdefault(identity(file.uri), file)
+    for file in files:
+        found.setdefault(identity(file.uri), file)
     return list(found.values())
+
+
+def files_of(storage: Storage, given: str) -> list[ObjectStat]:
+    """Return the files of one input by name; see `find_files`."""
+    uri = canonical(given)
+    root, pattern = split_glob(uri)
+    return _matches(storage, uri, root, pattern) if pattern else _folder_or_file(storage, uri)
 
 
 def split_glob(uri: str) -> tuple[str, str]:
@@ -44,11 +55,6 @@ def split_glob(uri: str) -> tuple[str, str]:
 def is_hidden(path: str) -> bool:
     """Say whether a dataset reader passes over this path below a folder."""
     return any(part.startswith(("_", ".")) for part in path.split("/"))
-
-
-def _files_of(storage: Storage, uri: str) -> list[ObjectStat]:
-    root, pattern = split_glob(uri)
-    return _matches(storage, uri, root, pattern) if pattern else _folder_or_file(storage, uri)
 
 
 def _folder_or_file(storage: Storage, uri: str) -> list[ObjectStat]:

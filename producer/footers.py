@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from producer.ahead import map_ahead
+from producer.columns import Columns, check_columns, leaf_of
 from schemas.errors import (
     BulkError,
     InputCorrupt,
@@ -17,8 +18,7 @@ from schemas.errors import (
     UsageError,
 )
 from schemas.job import SkippedFile
-from schemas.parquet import decoding, is_text, open_parquet
-from schemas.results import RESERVED_COLUMNS
+from schemas.parquet import decoding, open_parquet
 from schemas.storage import ObjectStat, Storage
 
 # Read from the end of every file: nearly all footers fit, and a second request costs more than
@@ -54,32 +54,6 @@ class Footer:
     group_rows: NDArray[np.int64]
     group_text_bytes: NDArray[np.int64]
     id_types: tuple[pa.DataType, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """The columns that a job reads.
-
-    Raises:
-        UsageError: An id column is named twice or like a result column.
-    """
-
-    text: str
-    ids: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for name in self.ids:
-            if name in RESERVED_COLUMNS:
-                raise UsageError(
-                    f"id column {name!r} has the name of a result column; rename it in the corpus"
-                )
-            if self.ids.count(name) > 1:
-                raise UsageError(f"id column {name!r} is given twice")
-
-    @property
-    def all(self) -> list[str]:
-        """Every column once."""
-        return list(dict.fromkeys((self.text, *self.ids)))
 
 
 def read_footers(
@@ -174,7 +148,7 @@ def _footer(storage: Storage, file: ObjectStat, tail: bytes, columns: Columns) -
     with decoding(file.uri):
         metadata = pq.read_metadata(pa.BufferReader(tail))
         schema = metadata.schema.to_arrow_schema()
-    _check_columns(file.uri, schema, columns)
+    check_columns(file.uri, schema, columns)
     rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
     # Bytes behind the footer's own are a signature: some columns are encrypted. To ask for the
     # metadata of such a column ends the process, so their pages are tried first.
@@ -192,23 +166,6 @@ def _footer(storage: Storage, file: ObjectStat, tail: bytes, columns: Columns) -
     )
 
 
-def _check_columns(uri: str, schema: pa.Schema, columns: Columns) -> None:
-    for name in columns.all:
-        count = schema.names.count(name)
-        if count == 0:
-            there = ", ".join(schema.names)
-            raise SchemaMismatch(f"{uri} has no column {name!r}; its columns: {there}")
-        if count > 1:
-            raise SchemaMismatch(f"{uri} has {count} columns named {name!r}")
-    kind = schema.field(columns.text).type
-    if not is_text(kind):
-        there = ", ".join(f.name for f in schema if is_text(f.type)) or "none"
-        raise SchemaMismatch(
-            f"{uri}: column {columns.text!r} is {kind}; a text column holds strings or UTF-8 "
-            f"bytes, such as: {there}"
-        )
-
-
 def _require_plain(storage: Storage, file: ObjectStat, columns: Columns) -> None:
     """Read one row of each column, which fails for a column that needs a key."""
     try:
@@ -222,21 +179,12 @@ def _require_plain(storage: Storage, file: ObjectStat, columns: Columns) -> None
 
 
 def _text_bytes(metadata: pq.FileMetaData, rows: Sequence[int], text_column: str) -> list[int]:
-    leaf = _leaf_of(metadata.schema, text_column)
+    leaf = leaf_of(metadata.schema, text_column)
     groups = (metadata.row_group(g) for g in range(metadata.num_row_groups))
     return [
         group.column(leaf).total_uncompressed_size if count else 0
         for group, count in zip(groups, rows, strict=True)
     ]
-
-
-def _leaf_of(schema: pq.ParquetSchema, column: str) -> int:
-    """Return the number of a column of the top level among all leaves of the schema."""
-    for number, name in enumerate(schema.names):
-        # A leaf of the same name inside a struct has a longer path.
-        if name == column and schema.column(number).path == column:
-            return number
-    raise pa.ArrowInvalid(f"the footer's two schemas disagree on column {column!r}")
 
 
 def _agreeing(found: Footer, first: Footer, columns: Columns) -> Footer | SchemaMismatch:

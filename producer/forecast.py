@@ -1,7 +1,7 @@
 """What a job would do, from the footers of its files alone; nothing is created."""
 
-from producer.corpus import find_files
-from producer.footers import Progress, read_footers
+from producer.footers import Progress
+from producer.inventory import take_inventory
 from producer.plan import make_plan
 from schemas.job import JobSpec, ModelPin, Record, SkippedFile
 from schemas.model_files import choose_max_length
@@ -37,14 +37,7 @@ def forecast(
         SchemaMismatch: A column is missing or holds no text, or files disagree.
     """
     max_length = choose_max_length(model, spec.max_length)
-    footers, skipped = read_footers(
-        storage,
-        find_files(storage, spec.inputs),
-        text_column=spec.text_column,
-        id_columns=spec.id_columns,
-        skip_bad_files=spec.skip_bad_files,
-        progress=progress,
-    )
+    footers, skipped = take_inventory(storage, spec, progress)
     plan = make_plan(footers, spec.chunk_rows)
     return Forecast(
         files=plan.files,

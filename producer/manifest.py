@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
-from producer.corpus import find_files
-from producer.footers import Footer, Progress, read_footers
+from producer.footers import Footer, Progress
+from producer.inventory import take_inventory
 from producer.output import require_apart, require_empty
 from producer.plan import make_plan
 from schemas import __version__, layout
@@ -41,8 +41,8 @@ def create_job(
 
     Raises:
         OutputTaken: The output holds another job, or something else.
-        UsageError: Output and input overlap, or the job id is malformed; what `read_footers`
-            raises as well.
+        UsageError: Output and input overlap, or the job id is malformed; what
+            `take_inventory` raises as well.
     """
     if job_id is not None:
         _require_valid(job_id)
@@ -99,14 +99,7 @@ def _read_if_there(storage: Storage, output: str) -> Manifest | None:
 def _create(
     storage: Storage, spec: JobSpec, model: ModelPin, job_id: str | None, progress: Progress
 ) -> Manifest:
-    footers, skipped = read_footers(
-        storage,
-        find_files(storage, spec.inputs),
-        text_column=spec.text_column,
-        id_columns=spec.id_columns,
-        skip_bad_files=spec.skip_bad_files,
-        progress=progress,
-    )
+    footers, skipped = take_inventory(storage, spec, progress)
     manifest, table = _planned(spec, model, job_id or new_job_id(), footers, skipped)
     place = layout.chunk_table(spec.output, manifest.chunk_table_sha256)
     storage.create(place, table)

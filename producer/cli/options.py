@@ -168,7 +168,7 @@ class ScoringOptions:
         bool,
         typer.Option(
             "--skip-bad-files",
-            help="Leave out files that cannot be read, and name them in the summary.",
+            help="Leave out files that are not there or cannot be read; the summary names them.",
             rich_help_panel=FAULTS,
         ),
     ] = False

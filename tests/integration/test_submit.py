@@ -82,7 +82,7 @@ def test_a_missing_column_is_named_with_the_columns_there_are(job_bench: JobBenc
 
     assert done.exit_code == 2, done
     assert "'nowhere'" in done.stderr
-    assert "id, text" in done.stderr
+    assert "id (string), text (string)" in done.stderr
     assert not job_bench.output.exists()
 
 
