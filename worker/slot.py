@@ -16,9 +16,9 @@ from schemas.settings import (
     load,
 )
 from schemas.storage import Storage
-from worker.attempt import ChunkRunner
 from worker.model_store import ModelStore
 from worker.models import ModelCache
+from worker.runner import ChunkRunner
 
 # Set by the main process for its child: who it is, and the folder of its drain flag.
 NAME_VARIABLE = "BULKSCORE_WORKER_NAME"

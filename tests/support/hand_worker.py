@@ -15,9 +15,9 @@ from schemas.ledger import Ledger
 from schemas.message import ChunkMessage, parse_message, queue_name
 from schemas.settings import BrokerSettings, ScheduleSettings, StorageSettings, WorkerSettings
 from schemas.storage import Storage
-from worker.attempt import ChunkRunner
 from worker.model_store import ModelStore
 from worker.models import ModelCache
+from worker.runner import ChunkRunner
 
 
 class HandWorker:

@@ -1,0 +1,125 @@
+"""Enters an attempt that failed: another one later, the dead letter, or the end of the job."""
+
+import logging
+
+from schemas.chunks import Chunk
+from schemas.errors import BulkError
+from schemas.job import Manifest
+from schemas.ledger import Ledger
+from schemas.settings import ScheduleSettings
+from schemas.storage import Storage
+from worker.attempt import Attempt, Outcome
+from worker.dead_letters import describe, record_of, write_dead_letter
+from worker.jobs import JobCache
+from worker.retry import Bury, Retry, decide
+
+logger = logging.getLogger(__name__)
+
+
+class Failures:
+    """Acts on what `worker.retry.decide` says, on the object store first and in the ledger then."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        storage: Storage,
+        jobs: JobCache,
+        schedule: ScheduleSettings,
+        worker: str,
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._jobs = jobs
+        self._schedule = schedule
+        self._worker = worker
+
+    def enter(self, attempt: Attempt, error: BulkError) -> Outcome:
+        """Enter that `attempt` ended with `error`, and return what became of the chunk.
+
+        Raises:
+            BrokerUnavailable: The ledger does not answer; the lease will run out.
+        """
+        if error.job_wide and not self._halt(attempt):
+            self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
+            return "halted"
+        decision = decide(error, attempt.number, self._schedule)
+        if isinstance(decision, Retry):
+            return self._retry(attempt, error, decision.delay_seconds)
+        try:
+            return self._bury(attempt, error, decision)
+        except BulkError as problem:
+            logger.warning(
+                "dead letter of chunk %d not written: %s",
+                attempt.chunk,
+                problem,
+                extra=attempt.names,
+            )
+            return self._retry(attempt, error, self._schedule.retry_cap_seconds)
+
+    def _halt(self, attempt: Attempt) -> bool:
+        return self._ledger.halt(attempt.job_id, attempt.chunk, token=attempt.token)
+
+    def _retry(self, attempt: Attempt, error: BulkError, delay_seconds: float) -> Outcome:
+        logger.warning(
+            "chunk %d of job %s failed at attempt %d [%s], next in %.1f s: %s",
+            attempt.chunk,
+            attempt.job_id,
+            attempt.number,
+            error.code,
+            delay_seconds,
+            describe(error),
+            extra={**attempt.names, "action": "retrying", "code": error.code},
+        )
+        self._ledger.retry(
+            attempt.job_id,
+            attempt.chunk,
+            token=attempt.token,
+            delay_ms=int(delay_seconds * 1000),
+            record=record_of(error, attempt=attempt.number, worker=self._worker),
+        )
+        return "retrying"
+
+    def _bury(self, attempt: Attempt, error: BulkError, decision: Bury) -> Outcome:
+        manifest, chunk = self._place(attempt)
+        history = self._ledger.history(attempt.job_id, attempt.chunk)
+        record = record_of(error, attempt=attempt.number, worker=self._worker)
+        write_dead_letter(
+            self._storage,
+            attempt.output,
+            job_id=attempt.job_id,
+            manifest=manifest,
+            chunk=chunk,
+            generation=attempt.generation,
+            code=decision.code,
+            error=error,
+            worker=self._worker,
+            attempts=(*history, record),
+        )
+        self._ledger.bury(
+            attempt.job_id,
+            attempt.chunk,
+            token=attempt.token,
+            code=decision.code,
+            rows=chunk.rows,
+        )
+        logger.error(
+            "chunk %d of job %s is dead after %d attempts [%s]: %s",
+            attempt.chunk,
+            attempt.job_id,
+            attempt.number,
+            decision.code,
+            describe(error),
+            extra={**attempt.names, "action": "buried", "code": decision.code},
+        )
+        return "dead"
+
+    def _place(self, attempt: Attempt) -> tuple[Manifest | None, Chunk]:
+        """Return the manifest and the chunk, as far as they can be read."""
+        try:
+            job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
+        except Exception:  # whatever it is, it is what the chunk is being buried for
+            logger.info("the place of chunk %d is not known", attempt.chunk, exc_info=True)
+            nowhere = Chunk(index=attempt.chunk, file=0, row_start=0, rows=0, text_bytes=0)
+            return None, nowhere
+        return job.manifest, job.chunks[attempt.chunk]

@@ -1,0 +1,153 @@
+"""Runs attempts at chunks: begin, hold the lease, score, and enter how it ended.
+
+The order is what keeps the promise. The attempt is counted before the work; the result object is
+created once; only then the ledger hears of it, and only then the message is acknowledged. Killed
+at any point in between, the chunk is found again by the reconciler.
+"""
+
+import uuid
+from collections.abc import Callable
+
+from schemas import layout
+from schemas.errors import (
+    BulkError,
+    DeviceOutOfMemory,
+    LeaseLost,
+    Poison,
+    UnexpectedError,
+)
+from schemas.ledger import Ledger
+from schemas.message import ChunkMessage
+from schemas.results import ResultAccount, read_account
+from schemas.settings import ScheduleSettings, WorkerSettings
+from schemas.storage import Storage
+from worker.attempt import Attempt, Outcome
+from worker.chunk import score_chunk
+from worker.dead_letters import describe
+from worker.failures import Failures
+from worker.heartbeat import HandBack, Heartbeat
+from worker.jobs import JobCache, OpenJob
+from worker.models import ModelCache
+
+
+class ChunkRunner:
+    """Runs attempts, one after the other, with what a slot keeps between them."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        storage: Storage,
+        models: ModelCache,
+        schedule: ScheduleSettings,
+        settings: WorkerSettings,
+        worker: str,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._models = models
+        self._jobs = JobCache(storage)
+        self._schedule = schedule
+        self._settings = settings
+        self._worker = worker
+        self._draining = draining
+        self._failures = Failures(
+            ledger=ledger, storage=storage, jobs=self._jobs, schedule=schedule, worker=worker
+        )
+
+    def run(self, message: ChunkMessage) -> Outcome:
+        """Make one attempt at the chunk of `message` and return how it ended.
+
+        Raises:
+            JobUnknown: The ledger has lost the job; `resume` enters it again.
+            BrokerUnavailable: The ledger does not answer; the lease will run out.
+        """
+        token = uuid.uuid4().hex
+        begin = self._ledger.begin(
+            message.job_id,
+            message.chunk,
+            token=token,
+            worker=self._worker,
+            lease_ms=int(self._schedule.lease_seconds * 1000),
+            max_attempts=self._schedule.max_attempts,
+        )
+        if begin.outcome not in ("begun", "poison"):
+            return begin.outcome
+        attempt = Attempt(
+            job_id=message.job_id,
+            chunk=message.chunk,
+            number=begin.attempt,
+            generation=begin.generation,
+            token=token,
+            output=self._ledger.status(message.job_id).output,
+        )
+        return self._run(attempt, poison=begin.outcome == "poison")
+
+    def _run(self, attempt: Attempt, *, poison: bool) -> Outcome:
+        try:
+            job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
+            if poison:
+                raise Poison(
+                    f"chunk {attempt.chunk} was begun {attempt.number - 1} times and never came "
+                    "to an end: its work kills the process"
+                )
+            account = self._score(attempt, job)
+        except HandBack:
+            self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
+            return "handed_back"
+        except LeaseLost:
+            return "lease_lost"
+        except BulkError as error:
+            return self._failures.enter(attempt, error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except MemoryError as error:
+            return self._failures.enter(attempt, _caused(DeviceOutOfMemory("out of memory"), error))
+        except BaseException as error:  # a native panic is no Exception
+            return self._failures.enter(attempt, _caused(UnexpectedError(describe(error)), error))
+        self._ledger.finish(attempt.job_id, attempt.chunk, account)
+        return "succeeded"
+
+    def _score(self, attempt: Attempt, job: OpenJob) -> ResultAccount:
+        uri = layout.result(attempt.output, attempt.chunk)
+        if self._storage.exists(uri):
+            return read_account(self._storage, uri)
+        with self._heartbeat(attempt) as heartbeat:
+            spec = job.manifest.spec
+            model = self._models.get(
+                job.manifest.model,
+                max_length=spec.max_length,
+                dtype=spec.dtype,
+                token_budget=job.token_budget(attempt.chunk),
+            )
+            heartbeat.advance()
+            created = score_chunk(
+                storage=self._storage,
+                manifest=job.manifest,
+                chunk=job.chunks[attempt.chunk],
+                model=model,
+                attempt=attempt.number,
+                generation=attempt.generation,
+                worker=self._worker,
+                progress=heartbeat.advance,
+            )
+        # Another attempt was faster: its object is the result, so its account is what counts.
+        return created if created is not None else read_account(self._storage, uri)
+
+    def _heartbeat(self, attempt: Attempt) -> Heartbeat:
+        lease_ms = int(self._schedule.lease_seconds * 1000)
+        return Heartbeat(
+            lambda: self._ledger.heartbeat(
+                attempt.job_id, attempt.chunk, token=attempt.token, lease_ms=lease_ms
+            ),
+            every_seconds=self._schedule.lease_seconds / 3,
+            stall_seconds=self._settings.stall_seconds,
+            time_limit_seconds=self._settings.chunk_time_limit_seconds,
+            draining=self._draining,
+        )
+
+
+def _caused(error: BulkError, cause: BaseException) -> BulkError:
+    error.__cause__ = cause
+    return error
