@@ -22,7 +22,9 @@ from schemas.settings import BrokerSettings, load
 MAX_TASKS = 10_000
 # Otherwise a worker that was killed stays in the list as offline.
 PURGE_OFFLINE_SECONDS = 60
-TASK_COLUMNS = "name,kwargs,state,worker,received,started,runtime,uuid"
+# Without the name, which is the same for all, and with the result: it says how the attempt ended,
+# where the state only says that the worker lived.
+TASK_COLUMNS = "kwargs,result,state,worker,received,started,runtime,uuid"
 
 
 class FlowerSettings(BrokerSettings):
