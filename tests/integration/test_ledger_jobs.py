@@ -239,6 +239,19 @@ def test_dead_and_cancelled_chunks_are_queued_again_and_others_are_not(ledger: L
     assert claim(ledger) == [0, 2]
 
 
+def test_what_is_on_the_queue_is_not_queued_twice_when_an_earlier_chunk_is_sent_again(
+    ledger: Ledger,
+) -> None:
+    enter(ledger, states=[DEAD, QUEUED, QUEUED, QUEUED])
+    claim(ledger, 2)
+    begin(ledger, 2)
+    ledger.hand_back(JOB, 2, token="t1")
+
+    ledger.reopen(JOB, [0], generation=1)
+
+    assert claim(ledger) == [2, 0, 3]
+
+
 def test_a_dead_chunk_of_unknown_rows_is_queued_again(ledger: Ledger) -> None:
     enter(ledger)
     bury(ledger, 0, rows=0)
