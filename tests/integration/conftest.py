@@ -8,10 +8,12 @@ import redis
 
 from schemas.ledger import Ledger
 from schemas.settings import BrokerSettings
+from schemas.storage import Storage
 from support.corpora import make_table, write_table
 from support.hand_worker import HandWorker
 from support.job_bench import JobBench
 from support.models import tiny_model
+from support.s3 import S3Bucket
 from support.texts import ordinary_texts
 
 
@@ -46,3 +48,26 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
     """A client that looks at what the ledger keeps."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def disk_output(tmp_path: Path) -> str:
+    """Where a job's output lies, on disk."""
+    return str(tmp_path / "scored")
+
+
+@pytest.fixture(params=["disk_output", "s3_bucket"], ids=["disk", "moto"])
+def output(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a job's output lies: once on disk, once on S3."""
+    place: str | S3Bucket = request.getfixturevalue(request.param)
+    if isinstance(place, str):
+        return place
+    for name, value in place.env.items():
+        monkeypatch.setenv(name, value)
+    return place.key_uri("lake/scored")
+
+
+@pytest.fixture
+def storage() -> Storage:
+    """Storage set up from the environment of the test."""
+    return Storage()
