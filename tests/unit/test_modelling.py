@@ -1,0 +1,114 @@
+"""`score` and `train` know exactly the options of the modules that they become."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from producer import processes
+from producer.cli.app import build_app
+
+MODULES = {"score": "worker.score", "train": "worker.lifecycle.train"}
+# Every option with a value that is not its default.
+GIVEN = {
+    "score": {
+        "model": "m",
+        "texts": ["-odd", "two words"],
+        "all_scores": True,
+        "device": "cuda:1",
+        "dtype": "bf16",
+        "max_length": 64,
+        "as_json": True,
+    },
+    "train": {
+        "model": "m",
+        "data": "d.csv",
+        "out": "o",
+        "epochs": 2.5,
+        "test_data": "t.csv",
+        "labels": "bad,good",
+        "learning_rate": 0.001,
+        "batch_size": 8,
+        "max_length": 64,
+        "seed": 7,
+        "freeze_encoder": True,
+    },
+}
+COMMANDS = pytest.mark.parametrize("name", list(MODULES))
+
+
+def command_of(name: str) -> Any:
+    group: Any = typer.main.get_command(build_app())
+    return group.commands[name]
+
+
+def module_of(name: str) -> Any:
+    return typer.main.get_command(import_module(MODULES[name]).app)
+
+
+def parameters(command: Any) -> dict[str, Any]:
+    return {p.name: p for p in command.params if p.name != "help"}
+
+
+def long_names(command: Any) -> set[str]:
+    return {o for p in parameters(command).values() for o in p.opts if o.startswith("--")}
+
+
+@COMMANDS
+def test_command_and_module_have_the_same_options(name: str) -> None:
+    assert long_names(command_of(name)) == long_names(module_of(name))
+    assert set(parameters(command_of(name))) == set(GIVEN[name])
+
+
+@COMMANDS
+def test_an_option_left_out_means_the_same_to_both(name: str) -> None:
+    ours, theirs = parameters(command_of(name)), parameters(module_of(name))
+
+    for option, parameter in ours.items():
+        assert parameter.required == theirs[option].required, option
+        if parameter.default is not None:  # None is not handed over at all
+            assert parameter.default == theirs[option].default, option
+
+
+def test_the_learning_rate_that_help_shows_is_the_one_that_is_used() -> None:
+    shown = parameters(command_of("train"))["learning_rate"].show_default
+
+    assert float(shown) == parameters(module_of("train"))["learning_rate"].default
+
+
+@COMMANDS
+def test_every_value_given_to_the_command_reaches_the_module(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(processes, "become", lambda *args: became.append(args))
+
+    done = CliRunner().invoke(build_app(), [name, *as_arguments(name, GIVEN[name])])
+
+    assert done.exit_code == 0, done.output
+    ((module, arguments),) = became
+    assert module == MODULES[name]
+    with module_of(name).make_context(name, list(arguments)) as context:
+        reached = {key: _plain(value) for key, value in context.params.items()}
+    assert reached == GIVEN[name]
+
+
+def as_arguments(name: str, values: dict[str, Any]) -> list[str]:
+    options, positional = [], []
+    for key, value in values.items():
+        parameter = parameters(command_of(name))[key]
+        if parameter.param_type_name == "argument":
+            positional = ["--", *value]
+        elif value is True:
+            options.append(parameter.opts[0])
+        else:
+            options += [parameter.opts[0], str(value)]
+    return options + positional
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        return value
+    return list(value) if isinstance(value, (list, tuple)) else str(value)
