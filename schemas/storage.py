@@ -293,11 +293,13 @@ def s3_path(uri: str) -> str:
     """Return bucket and key of an `s3://` URI.
 
     Raises:
-        UsageError: It names no bucket.
+        UsageError: It names no bucket, or a version, which s3fs would cut off on its way.
     """
     path = uri.removeprefix("s3://")
     if not path or path.startswith("/"):
         raise UsageError(f"{uri} names no bucket, write s3://bucket/key")
+    if "?versionId=" in path:
+        raise UsageError(f"{uri}: objects are named by their key alone, without ?versionId=")
     return path
 
 

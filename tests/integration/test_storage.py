@@ -1,0 +1,403 @@
+"""Objects behave alike on disk and on S3: whole or not at all, created once, replaced at once."""
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BulkError, InputChanged, InputMissing, StorageUnavailable, UsageError
+from schemas.storage import MAX_CREATE_BYTES, Storage
+from support.s3 import S3Bucket
+
+pytestmark = pytest.mark.integration
+
+ODD_NAMES = (
+    "two words",
+    "100%",
+    "100%25",
+    "a+b",
+    "a&b=c",
+    "part#2?x=3",
+    "[x]*{y}",
+    'it\'s "quoted"',
+    "back\\slash",
+    "colon:semi;colon,comma",
+    "ünïcödé",
+    "很好",
+    "🙂",
+    "-dash",
+    ".hidden",
+    "~tilde",
+    "trailing.",
+    "<tag>",
+)
+
+
+def names(storage: Storage, folder: str, *, recursive: bool = False) -> list[str]:
+    """Return the names under a folder as they are listed."""
+    found = storage.list_objects(folder, recursive=recursive)
+    return [item.uri.removeprefix(f"{folder}/") for item in found]
+
+
+# Creating once
+
+
+def test_an_object_is_created_once_and_never_written_over(output: str, storage: Storage) -> None:
+    uri = f"{output}/deep/down/object"
+
+    assert storage.create(uri, b"first")
+    assert not storage.create(uri, b"second")
+
+    assert storage.read(uri) == b"first"
+    assert names(storage, output, recursive=True) == ["deep/down/object"]
+
+
+def test_an_empty_object_can_be_created_and_counts_as_there(output: str, storage: Storage) -> None:
+    assert storage.create(f"{output}/_SUCCESS", b"")
+
+    assert not storage.create(f"{output}/_SUCCESS", b"")
+    assert storage.stat(f"{output}/_SUCCESS").size == 0
+
+
+def test_of_many_that_race_to_create_an_object_on_disk_one_wins(tmp_path: Path) -> None:
+    for number in range(20):
+        race([Storage() for _ in range(8)], str(tmp_path / f"object-{number}"))
+
+
+def test_of_many_that_race_to_create_an_object_on_s3_one_wins(
+    ceph_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(ceph_bucket, monkeypatch)
+    storages = [Storage() for _ in range(2)]
+    for number in range(5):
+        race(storages * 4, ceph_bucket.key_uri(f"object-{number}"))
+
+
+def race(storages: Sequence[Storage], uri: str) -> None:
+    bodies = [str(number).encode() * 100_000 for number in range(8)]
+    for storage in storages:
+        storage.exists(uri)  # connects
+    start = threading.Barrier(len(bodies))
+
+    def create(number: int) -> bool:
+        start.wait()
+        return storages[number].create(uri, bodies[number])
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        won = list(pool.map(create, range(len(bodies))))
+
+    assert won.count(True) == 1
+    assert storages[0].read(uri) == bodies[won.index(True)]
+
+
+def test_an_object_too_large_for_one_request_is_refused_with_advice(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(s3_bucket, monkeypatch)
+    data = bytes(MAX_CREATE_BYTES + 1)
+
+    with pytest.raises(UsageError, match="--chunk-rows"):
+        Storage().create(s3_bucket.key_uri("object"), data)
+
+
+def test_an_object_above_the_usual_part_size_is_created_once_too(
+    ceph_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3fs would send it in parts, whose completion Ceph does not make conditional."""
+    use(ceph_bucket, monkeypatch)
+    storage, uri = Storage(), ceph_bucket.key_uri("object")
+
+    assert storage.create(uri, bytes(60_000_000))
+    assert not storage.create(uri, b"1" * 60_000_000)
+
+    with storage.open(uri) as stream:
+        assert stream.read(3) == b"\0\0\0"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a full disk needs the right to mount a small one: {error}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=10)
+
+
+def test_a_full_disk_is_an_outage_that_leaves_nothing_behind(
+    small_disk: Path, storage: Storage
+) -> None:
+    uri = str(small_disk / "object")
+    storage.replace(uri, b"old")
+
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        storage.create(f"{uri}-2", bytes(2_000_000))
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        storage.replace(uri, bytes(2_000_000))
+
+    assert os.listdir(small_disk) == ["object"]
+    assert storage.read(uri) == b"old"
+    assert storage.create(f"{uri}-2", b"fits")
+
+
+# Replacing
+
+
+def test_a_replaced_object_has_the_new_content_and_another_etag(
+    output: str, storage: Storage
+) -> None:
+    uri = f"{output}/summary.json"
+    storage.replace(uri, b"one")
+    before = storage.stat(uri)
+
+    storage.replace(uri, b"two")
+
+    assert storage.read(uri) == b"two"
+    assert storage.stat(uri).size == before.size
+    assert storage.stat(uri).etag != before.etag
+
+
+def test_a_reader_sees_the_old_or_the_new_object_whole(output: str, storage: Storage) -> None:
+    uri = f"{output}/summary.json"
+    whole = {b"a" * 100_000, b"b" * 200_000}
+    storage.replace(uri, b"a" * 100_000)
+    written: list[bytes] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        writer = Storage()
+        while not stop.is_set():
+            written.append(b"ab"[len(written) % 2 : len(written) % 2 + 1])
+            writer.replace(uri, written[-1] * (100_000 if written[-1] == b"a" else 200_000))
+
+    seen = []
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        while len(written) < 12 and not writing.done():
+            seen.append(storage.read(uri))
+        stop.set()
+        writing.result()
+    assert set(seen) <= whole
+
+
+# Reading
+
+
+def test_what_has_a_size_and_an_etag_is_there(output: str, storage: Storage) -> None:
+    uri = f"{output}/object"
+    assert not storage.exists(uri)
+    storage.create(uri, b"12345")
+
+    found = storage.stat(uri)
+
+    assert (found.uri, found.size) == (uri, 5)
+    assert found.etag
+    assert storage.exists(uri)
+    assert list(storage.list_objects(output)) == [found]
+
+
+def test_a_folder_is_no_object(output: str, storage: Storage) -> None:
+    storage.create(f"{output}/folder/object", b"1")
+
+    assert storage.is_folder(f"{output}/folder")
+    assert not storage.is_folder(f"{output}/folder/object")
+    assert not storage.is_folder(f"{output}/nothing")
+    assert not storage.exists(f"{output}/folder")
+    for read in (storage.stat, storage.read):
+        with pytest.raises(InputMissing, match=f"{output}/folder"):
+            read(f"{output}/folder")
+    with pytest.raises(InputMissing), storage.open(f"{output}/folder"):
+        pytest.fail("a folder was opened")
+
+
+def test_a_range_of_an_object_is_read_without_the_rest(output: str, storage: Storage) -> None:
+    uri = f"{output}/object"
+    storage.create(uri, bytes(range(256)) * 1_000)
+
+    with storage.open(uri, expected=storage.stat(uri)) as stream:
+        stream.seek(100_096)
+        assert stream.read(4) == bytes([0, 1, 2, 3])
+        stream.seek(-2, os.SEEK_END)
+        assert stream.read() == bytes([254, 255])
+
+
+def test_ranges_of_many_objects_are_read_at_once_and_an_error_stands_in_its_place(
+    output: str, storage: Storage
+) -> None:
+    for number in range(20):
+        storage.create(f"{output}/{number}", f"object {number:02}".encode())
+
+    found = storage.read_ranges(
+        [
+            *((f"{output}/{number}", 7, 9) for number in range(20)),
+            (f"{output}/nothing", 0, 4),
+            (f"{output}/3", 0, 0),
+            (f"{output}/4", 7, 1_000),
+        ]
+    )
+
+    assert found[:20] == [f"{number:02}".encode() for number in range(20)]
+    assert isinstance(found[20], InputMissing)
+    assert found[21:] == [b"", b"04"]
+
+
+def test_an_object_changed_since_the_plan_is_not_opened(output: str, storage: Storage) -> None:
+    uri = f"{output}/input.parquet"
+    storage.create(uri, b"planned")
+    planned = storage.stat(uri)
+    storage.replace(uri, b"changed")
+
+    with (
+        pytest.raises(InputChanged, match="changed since the job was planned"),
+        storage.open(uri, expected=planned),
+    ):
+        pytest.fail("a changed object was opened")
+
+
+def test_an_object_replaced_while_it_is_read_never_mixes_old_and_new(
+    output: str, storage: Storage
+) -> None:
+    uri = f"{output}/input.parquet"
+    storage.create(uri, b"a" * 100_000)
+    planned = storage.stat(uri)
+    seen = b""
+
+    with contextlib.suppress(InputChanged), storage.open(uri, expected=planned) as stream:
+        seen += stream.read(10)
+        storage.replace(uri, b"b" * 100_000)
+        stream.seek(50_000)
+        seen += stream.read(10)
+
+    assert set(seen) == {ord("a")}
+
+
+def test_a_local_file_written_over_in_place_while_it_is_read_is_found_out(
+    tmp_path: Path, storage: Storage
+) -> None:
+    file = tmp_path / "input.parquet"
+    file.write_bytes(b"a" * 1_000)
+    planned = storage.stat(str(file))
+
+    with pytest.raises(InputChanged), storage.open(str(file), expected=planned):
+        file.write_bytes(b"b" * 1_001)
+
+
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(output: str, storage: Storage) -> None:
+    uri = f"{output}/object"
+    storage.create(uri, b"1")
+
+    storage.delete(uri)
+    storage.delete(uri)
+
+    assert not storage.exists(uri)
+    assert storage.create(uri, b"2")
+
+
+# Names
+
+
+def test_names_with_every_awkward_character_survive(output: str, storage: Storage) -> None:
+    for name in ODD_NAMES:
+        assert storage.create(f"{output}/{name}", name.encode()), name
+
+    assert sorted(names(storage, output)) == sorted(ODD_NAMES)
+    for name in ODD_NAMES:
+        uri = f"{output}/{name}"
+        assert storage.read(uri) == name.encode()
+        assert storage.stat(uri).uri == uri
+        with storage.open(uri, expected=storage.stat(uri)) as stream:
+            assert stream.read() == name.encode()
+        assert storage.read_ranges([(uri, 0, 1_000)]) == [name.encode()]
+        storage.replace(uri, b"new")
+        storage.delete(uri)
+    assert names(storage, output) == []
+
+
+def test_awkward_names_survive_on_a_real_server(
+    ceph_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(ceph_bucket, monkeypatch)
+    test_names_with_every_awkward_character_survive(ceph_bucket.key_uri("a b/ü"), Storage())
+
+
+def test_a_folder_is_listed_by_name_and_alone(output: str, storage: Storage) -> None:
+    for name in ("b", "a", "sub/c", "sub/sub/d", "B"):
+        storage.create(f"{output}/{name}", b"1")
+    storage.create(f"{output}2/e", b"1")
+
+    assert names(storage, output) == ["B", "a", "b"]
+    assert names(storage, f"{output}/sub") == ["c"]
+    assert sorted(names(storage, output, recursive=True)) == ["B", "a", "b", "sub/c", "sub/sub/d"]
+    assert names(storage, f"{output}/nothing") == []
+    assert names(storage, f"{output}/a") == []
+
+
+def test_a_listing_of_more_than_one_page_is_whole(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(s3_bucket, monkeypatch)
+    storage = Storage()
+    paths = [f"{s3_bucket.name}/many/{number:04}" for number in range(1_050)]
+    storage.s3.pipe(dict.fromkeys(paths, b"1"))
+
+    assert names(storage, s3_bucket.key_uri("many")) == [f"{n:04}" for n in range(1_050)]
+
+
+PATTERNS = {
+    "*.parquet": ["a1.parquet", "a2.parquet", "b1.parquet"],
+    "a?.parquet": ["a1.parquet", "a2.parquet"],
+    "[ab]1.parquet": ["a1.parquet", "b1.parquet"],
+    "**/*.parquet": ["a1.parquet", "a2.parquet", "b1.parquet", "sub/c1.parquet"],
+    "*/*.parquet": ["sub/c1.parquet"],
+    "a1.parquet": ["a1.parquet"],
+    "nothing*": [],
+    "s*": [],
+}
+
+
+def test_a_pattern_finds_the_same_on_disk_and_on_s3(output: str, storage: Storage) -> None:
+    for name in ("a1.parquet", "a2.parquet", "b1.parquet", "notes.txt", "sub/c1.parquet"):
+        storage.create(f"{output}/{name}", b"1")
+
+    for pattern, expected in PATTERNS.items():
+        found = storage.glob(f"{output}/{pattern}")
+        assert [item.uri for item in found] == [f"{output}/{name}" for name in expected], pattern
+        assert all(storage.stat(item.uri) == item for item in found)
+
+
+def test_a_path_a_file_uri_and_a_home_folder_name_the_same_object(
+    tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    storage.create(str(tmp_path / "two words"), b"1")
+
+    for uri in ("two words", f"file://{tmp_path}/two%20words", "~/two words"):
+        assert storage.stat(uri).uri == str(tmp_path / "two words")
+
+
+def test_a_path_that_leads_through_a_file_is_told(tmp_path: Path, storage: Storage) -> None:
+    storage.create(str(tmp_path / "file"), b"1")
+
+    assert not storage.exists(str(tmp_path / "file" / "below"))
+    with pytest.raises(BulkError, match="file/below"):
+        storage.create(str(tmp_path / "file" / "below"), b"2")
+
+
+def test_a_version_of_an_object_cannot_be_asked_for(storage: Storage) -> None:
+    for ask in (storage.read, storage.stat, storage.exists):
+        with pytest.raises(UsageError, match="by their key alone"):
+            ask("s3://bucket/key?versionId=3")
+
+
+def use(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
