@@ -29,6 +29,7 @@ def find_manifest(deployment: Deployment, reference: str) -> Manifest:
 
     Raises:
         JobUnknown: The ledger knows no such job and no job's output lies there.
+        StorageUnavailable: The store of the output does not answer; told within 10 seconds.
     """
     return read_manifest(deployment.storage, _output(deployment, reference))
 
@@ -69,13 +70,16 @@ def _output(deployment: Deployment, reference: str) -> str:
     """Return the output URI that a reference stands for."""
     as_output = canonical(reference)
     if "/" in reference:
+        deployment.require_storage(as_output)
         if deployment.storage.exists(layout.manifest(as_output)):
             return as_output
         raise JobUnknown(f"no job has its output at {as_output}: there is no manifest")
     try:
-        return deployment.ledger.status(reference).output
+        known = deployment.ledger.status(reference).output
     except (JobUnknown, BrokerUnavailable):
         # A folder of that name in the working directory.
         if deployment.storage.exists(layout.manifest(as_output)):
             return as_output
         raise
+    deployment.require_storage(known)
+    return known

@@ -99,12 +99,26 @@ class StorageSettings(_Settings):
     s3_endpoint_url: str | None = Field(
         default_factory=lambda: (
             os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-        )
+        ),
+        validate_default=True,
     )
     s3_connect_timeout_seconds: float = Field(default=3.0, gt=0)
     s3_read_timeout_seconds: float = Field(default=20.0, gt=0)
     # s3fs multiplies: requests = retries² + 1 for one call that always fails.
     s3_retries: int = Field(default=2, ge=1, le=5)
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _must_be_an_http_url(cls, url: str | None) -> str | None:
+        try:
+            parts = urlsplit(url or "")
+            # Reading the port checks it.
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if url is not None and not sound:
+            raise ValueError("expected http:// or https:// and a host, here or in AWS_ENDPOINT_URL")
+        return url
 
 
 class ScheduleSettings(_Settings):

@@ -41,6 +41,7 @@ def resume(output: OutputArgument, uncancel: Uncancel = False, as_json: Json = F
 
     deployment = Deployment.from_environment()
     deployment.require_broker()
+    deployment.require_storage(output)
     manifest = read_manifest(deployment.storage, canonical(output))
     resumed = take_up(deployment, manifest, uncancel=uncancel)
     if as_json:

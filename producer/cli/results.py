@@ -51,8 +51,9 @@ def verify(output: OutputArgument, corpus: Corpus = True, as_json: Json = False)
             told = time.monotonic()
             say(f"{done:,} of {chunks:,} chunks checked")
 
-    storage = Deployment.from_environment().storage
-    found = recount(storage, canonical(output), corpus=corpus, progress=progress)
+    deployment = Deployment.from_environment()
+    deployment.require_storage(output)
+    found = recount(deployment.storage, canonical(output), corpus=corpus, progress=progress)
     if as_json:
         print_json(found)
     else:
@@ -102,7 +103,9 @@ def report(output: OutputArgument, as_json: Json = False) -> None:
     from schemas.manifest import read_manifest
     from schemas.storage import canonical
 
-    storage = Deployment.from_environment().storage
+    deployment = Deployment.from_environment()
+    deployment.require_storage(output)
+    storage = deployment.storage
     manifest = read_manifest(storage, canonical(output))
     has_ended = storage.exists(layout.summary(manifest.spec.output))
     summary = read_summary(storage, manifest.spec.output) if has_ended else None

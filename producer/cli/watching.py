@@ -44,6 +44,7 @@ def watch(job: Job, as_json: Json = False) -> None:
     from producer.jobs import find_manifest
 
     deployment = Deployment.from_environment()
+    deployment.require_broker()
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=False, as_json=as_json)
     finish(deployment, manifest, last, as_json=as_json, line=True)
@@ -61,6 +62,7 @@ def wait(job: Job, timeout: Timeout = None, as_json: Json = False) -> None:
     from producer.jobs import find_manifest
 
     deployment = Deployment.from_environment()
+    deployment.require_broker()
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=True, timeout_seconds=timeout)
     finish(deployment, manifest, last, as_json=as_json)

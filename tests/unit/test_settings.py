@@ -154,3 +154,14 @@ def test_a_lost_message_is_put_back_only_after_a_lost_worker_s_lease_has_run_out
     schedule = load(ScheduleSettings)
 
     assert schedule.enqueue_grace_seconds > schedule.lease_seconds
+
+
+@pytest.mark.parametrize("variable", ["BULKSCORE_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize("url", ["minio", "minio:9000", "ftp://minio", "http://", "http://h:x"])
+def test_an_endpoint_that_is_no_http_url_is_a_configuration_error(
+    monkeypatch: Patch, variable: str, url: str
+) -> None:
+    monkeypatch.setenv(variable, url)
+
+    with pytest.raises(ConfigurationError, match=r"S3_ENDPOINT_URL.*expected http"):
+        load(StorageSettings)
