@@ -16,15 +16,13 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from schemas.errors import BulkError, InputChanged, InputMissing, UsageError
+from schemas.s3_connection import connect_s3, upload_seconds
 from schemas.settings import StorageSettings
 from schemas.storage_errors import already_exists, translated
 
 # Above this s3fs switches to multipart uploads, whose completion some stores do not make
 # conditional; results are kept below it.
 MAX_CREATE_BYTES = 100 * 1024 * 1024
-
-# Requests under way at the same time: footers of many files are read at once.
-S3_CONNECTIONS = 32
 
 # Worst case of `probe`, which sends two requests: twice these.
 PROBE_CONNECT_SECONDS = 3.0
@@ -193,7 +191,7 @@ class Storage:
                     "created in one request: use smaller chunks (--chunk-rows)"
                 )
             try:
-                self.s3.pipe_file(s3_path(uri), data, mode="create", chunksize=MAX_CREATE_BYTES)
+                self._put(uri, data, mode="create", chunksize=MAX_CREATE_BYTES)
             except Exception as error:
                 if already_exists(error):
                     return False
@@ -204,12 +202,16 @@ class Storage:
         """Write an object, replacing what was there; readers see the old or the new whole."""
         with translated(uri):
             if is_s3(uri):
-                self.s3.pipe_file(s3_path(uri), data)
+                self._put(uri, data)
                 return
             path = local_path(uri)
             path.parent.mkdir(parents=True, exist_ok=True)
             with _temporary(path, data) as temporary:
                 temporary.replace(path)
+
+    def _put(self, uri: str, data: bytes, **options: Any) -> None:
+        limit = upload_seconds(self._settings, len(data))
+        self.s3.pipe_file(s3_path(uri), data, timeout=limit, **options)
 
     def delete(self, uri: str) -> None:
         """Remove an object, or do nothing when it is not there."""
@@ -249,26 +251,6 @@ class Storage:
         if self._s3 is None:
             self._s3 = connect_s3(self._settings, retries=self._settings.s3_retries)
         return self._s3
-
-
-def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
-    """Return an s3fs file system with explicit time-outs, retries and no caches."""
-    import s3fs
-
-    fs = s3fs.S3FileSystem(
-        endpoint_url=settings.s3_endpoint_url,
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        config_kwargs={
-            "connect_timeout": settings.s3_connect_timeout_seconds,
-            "read_timeout": settings.s3_read_timeout_seconds,
-            "max_pool_connections": S3_CONNECTIONS,
-            "retries": {"total_max_attempts": 1, "mode": "standard"},
-            "s3": {"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
-        },
-    )
-    fs.retries = retries
-    return fs
 
 
 def is_s3(uri: str) -> bool:

@@ -67,6 +67,16 @@ def already_exists(error: Exception) -> bool:
     return precondition or isinstance(error, FileExistsError)
 
 
+def may_pass(error: Exception) -> bool:
+    """Say whether the store gave an answer that another try may not meet."""
+    code, status = _answer(error)
+    return code is not None and _passes(code, status)
+
+
+def _passes(code: str, status: int) -> bool:
+    return code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500
+
+
 def _translate(uri: str, hint: str, error: Exception) -> BulkError | None:
     if type(error).__name__ == "FileExpired":
         return InputChanged(f"{uri} was replaced while it was read")
@@ -93,8 +103,7 @@ def _refusal(uri: str, hint: str, code: str, status: int) -> BulkError:
         return InputMissing(f"{uri} does not exist{hint}")
     if status == HTTPStatus.PRECONDITION_FAILED:
         return InputChanged(f"{uri} was replaced while it was read")
-    passing = code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS
-    if passing or not 400 <= status < 500:
+    if _passes(code, status) or status < 400:
         return StorageUnavailable(f"{uri}: storage is not able to serve ({code}){hint}")
     if code in _DENIED_CODES or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessDenied(f"{uri}: access denied ({code}){hint}")

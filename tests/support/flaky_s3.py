@@ -55,7 +55,8 @@ def send(
             request.send_header(name, value)
     request.send_header("Content-Length", length)
     request.end_headers()
-    request.wfile.write(body)
+    if request.command != "HEAD":
+        request.wfile.write(body)
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""The s3fs file system as we want it: time-outs and retries that are explicit, and no caches."""
+
+from typing import Any
+
+from schemas.settings import StorageSettings
+from schemas.storage_errors import may_pass
+
+# Requests under way at the same time: footers of many files are read at once.
+S3_CONNECTIONS = 32
+
+# An upload that moves slower than this is given up: aiohttp has no time-out for a server that
+# takes the beginning of a body and then stops reading.
+SLOWEST_UPLOAD_BYTES_PER_SECOND = 256 * 1024
+
+
+def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
+    """Return an s3fs file system of its own."""
+    import aiobotocore.session
+    import s3fs
+    from botocore.handlers import add_expect_header
+
+    # By itself s3fs tries again when the connection fails or the code is SlowDown, but not after
+    # other answers of 5xx, nor after a HEAD, whose answer has no code.
+    s3fs.core.set_custom_error_handler(may_pass)
+    session = aiobotocore.session.AioSession()
+    # aiohttp waits for "100 Continue" for ever, whatever the time-outs.
+    session.unregister("before-call.s3", add_expect_header)
+    fs = s3fs.S3FileSystem(
+        session=session,
+        endpoint_url=settings.s3_endpoint_url,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        config_kwargs={
+            "connect_timeout": settings.s3_connect_timeout_seconds,
+            "read_timeout": settings.s3_read_timeout_seconds,
+            "max_pool_connections": S3_CONNECTIONS,
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+            "s3": {"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+        },
+    )
+    fs.retries = retries
+    return fs
+
+
+def upload_seconds(settings: StorageSettings, size: int) -> float:
+    """Return how long an upload of `size` bytes may take, further tries included."""
+    waiting = settings.s3_connect_timeout_seconds + settings.s3_read_timeout_seconds
+    return settings.s3_retries * (waiting + size / SLOWEST_UPLOAD_BYTES_PER_SECOND)

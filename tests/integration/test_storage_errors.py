@@ -1,0 +1,307 @@
+"""A store that refuses, stammers or is silent is told in our own words, within a bounded time."""
+
+import contextlib
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import s3_connection
+from schemas.errors import AccessDenied, BulkError, InputMissing, StorageUnavailable, UsageError
+from schemas.settings import StorageSettings
+from schemas.storage import Storage
+from support.daemon import free_port
+from support.flaky_s3 import FlakyGateway, flaky_gateway
+from support.s3 import S3Bucket
+
+pytestmark = pytest.mark.integration
+
+Call = Callable[[Storage, str], Any]
+
+CALLS: dict[str, Call] = {
+    "stat": lambda storage, uri: storage.stat(uri),
+    "exists": lambda storage, uri: storage.exists(uri),
+    "list": lambda storage, uri: list(storage.list_objects(uri)),
+    "glob": lambda storage, uri: storage.glob(f"{uri}/*"),
+    "is_folder": lambda storage, uri: storage.is_folder(uri),
+    "read": lambda storage, uri: storage.read(uri),
+    "open": lambda storage, uri: storage.open(uri).__enter__().read(),
+    "create": lambda storage, uri: storage.create(uri, b"1"),
+    "replace": lambda storage, uri: storage.replace(uri, b"1"),
+    "delete": lambda storage, uri: storage.delete(uri),
+}
+
+
+def use(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def impatient(port: int, seconds: float = 0.3) -> Storage:
+    """Storage at a port of this machine that waits for nothing long."""
+    return Storage(
+        StorageSettings(
+            s3_endpoint_url=f"http://127.0.0.1:{port}",
+            s3_connect_timeout_seconds=seconds,
+            s3_read_timeout_seconds=seconds,
+            s3_retries=1,
+        )
+    )
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port where connections are accepted and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def rude_port() -> Iterator[int]:
+    """A port where every connection is cut in the middle of the answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        thread = threading.Thread(target=_cut_answers, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _cut_answers(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the test is over
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+
+
+# What is not there
+
+
+@pytest.mark.parametrize("name", ["read", "stat", "open"])
+def test_a_missing_key_is_a_missing_input(output: str, storage: Storage, name: str) -> None:
+    with pytest.raises(InputMissing, match="does not exist") as raised:
+        CALLS[name](storage, f"{output}/nothing")
+    assert f"{output}/nothing" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["list", "create", "replace"])
+def test_a_missing_bucket_is_named(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    use(s3_bucket, monkeypatch)
+
+    with pytest.raises(InputMissing, match="s3://no-such-bucket/folder does not exist"):
+        CALLS[name](Storage(), "s3://no-such-bucket/folder")
+
+
+def test_a_missing_bucket_is_found_out_by_the_probe(
+    each_s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(each_s3_bucket, monkeypatch)
+    Storage().probe(each_s3_bucket.key_uri("anything"))
+
+    with pytest.raises(InputMissing, match="s3://no-such-bucket does not exist"):
+        Storage().probe("s3://no-such-bucket/anything")
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("uri", ["s3://A_B/key", "s3://b/key", "s3://bucket/" + "k" * 1_100])
+def test_what_s3_cannot_have_is_refused(s3_bucket: S3Bucket, uri: str) -> None:
+    storage = Storage(StorageSettings(s3_endpoint_url=s3_bucket.endpoint_url))
+
+    with pytest.raises(BulkError) as raised:
+        storage.create(uri, b"1")
+    assert not isinstance(raised.value, StorageUnavailable)
+
+
+# What is refused
+
+
+def test_a_wrong_secret_is_denied_to_every_call(
+    ceph_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(ceph_bucket, monkeypatch)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    storage = Storage()
+
+    for call in CALLS.values():
+        with pytest.raises(AccessDenied, match="access denied"):
+            call(storage, ceph_bucket.key_uri("object"))
+
+
+def test_a_wrong_secret_is_found_out_by_the_probe_with_the_endpoint(
+    ceph_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(ceph_bucket, monkeypatch)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+
+    with pytest.raises(AccessDenied, match=ceph_bucket.endpoint_url):
+        Storage().probe(ceph_bucket.uri)
+
+
+def test_missing_credentials_are_told_with_the_variables_to_set(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    storage = Storage(StorageSettings(s3_endpoint_url=s3_bucket.endpoint_url))
+
+    with pytest.raises(AccessDenied, match="AWS_ACCESS_KEY_ID"):
+        storage.stat(s3_bucket.key_uri("object"))
+
+
+def test_a_folder_without_permission_is_denied(tmp_path: Path, storage: Storage) -> None:
+    tmp_path.chmod(0o500)
+    folder = "/sys/kernel" if os.geteuid() == 0 else str(tmp_path)  # the kernel refuses root too
+
+    with pytest.raises(AccessDenied, match="access denied"):
+        storage.create(f"{folder}/bulkscore", b"1")
+
+
+# What does not answer
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_port_where_nobody_listens_is_an_outage_to_every_call() -> None:
+    all_fail(impatient(free_port()), "s3://bucket/key", "does not answer")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_server_that_never_answers_is_an_outage_to_every_call(silent_port: int) -> None:
+    all_fail(impatient(silent_port), "s3://bucket/key", "does not answer")
+
+
+def all_fail(storage: Storage, uri: str, reason: str) -> None:
+    """Make every call and check that each tells of the outage within a bounded time."""
+    for name, call in CALLS.items():
+        began = time.monotonic()
+        with pytest.raises(StorageUnavailable) as raised:
+            call(storage, uri)
+        assert uri in str(raised.value), name
+        assert re.search(reason, str(raised.value)), name
+        assert time.monotonic() - began < 5, name
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_server_that_stops_reading_an_upload_is_an_outage(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_connection, "SLOWEST_UPLOAD_BYTES_PER_SECOND", 30_000_000)
+    began = time.monotonic()
+
+    with pytest.raises(StorageUnavailable, match="does not answer"):
+        impatient(silent_port).create("s3://bucket/key", bytes(30_000_000))
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("name", ["stat", "list", "read", "create"])
+def test_an_answer_that_breaks_off_is_an_outage(rude_port: int, name: str) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(StorageUnavailable):
+        CALLS[name](impatient(rude_port, seconds=1), "s3://bucket/key")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("credentials")
+def test_the_probe_of_a_server_that_never_answers_ends_within_ten_seconds(
+    silent_port: int,
+) -> None:
+    settings = StorageSettings(s3_endpoint_url=f"http://127.0.0.1:{silent_port}")
+    began = time.monotonic()
+
+    with pytest.raises(StorageUnavailable, match=rf"endpoint http://127\.0\.0\.1:{silent_port}"):
+        Storage(settings).probe("s3://bucket/key")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("credentials")
+def test_the_probe_of_a_port_where_nobody_listens_ends_at_once() -> None:
+    settings = StorageSettings(s3_endpoint_url=f"http://127.0.0.1:{free_port()}")
+    began = time.monotonic()
+
+    with pytest.raises(StorageUnavailable, match="does not answer"):
+        Storage(settings).probe("s3://bucket/key")
+    assert time.monotonic() - began < 5
+
+
+# What answers badly
+
+
+@pytest.fixture
+def gateway(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyGateway]:
+    use(s3_bucket, monkeypatch)
+    with flaky_gateway(s3_bucket) as gateway:
+        monkeypatch.setenv("BULKSCORE_S3_ENDPOINT_URL", gateway.url)
+        yield gateway
+
+
+def test_a_server_that_cannot_serve_is_an_outage_to_every_call(
+    gateway: FlakyGateway, s3_bucket: S3Bucket
+) -> None:
+    gateway.fails = lambda _method, _path: True
+    storage = Storage(StorageSettings(s3_retries=1))
+
+    all_fail(storage, s3_bucket.key_uri("key"), "SlowDown|503")
+
+    assert gateway.failed <= 3 * len(CALLS)
+
+
+def test_a_server_that_stammers_is_asked_again(gateway: FlakyGateway, s3_bucket: S3Bucket) -> None:
+    uri = s3_bucket.key_uri("key")
+    gateway.fails = lambda _method, _path: gateway.failed % 2 == 0
+    storage = Storage()
+
+    assert storage.create(uri, b"1")
+    gateway.failed = 0
+    assert storage.read(uri) == b"1"
+    assert gateway.failed == 1
+
+
+def test_a_create_whose_answer_was_lost_counts_as_anothers_and_stays_whole(
+    gateway: FlakyGateway, s3_bucket: S3Bucket
+) -> None:
+    """The server did it, the client heard 503 and asks again; now the object is there."""
+    uri = s3_bucket.key_uri("part-000000.parquet")
+    behind = Storage(StorageSettings(s3_endpoint_url=s3_bucket.endpoint_url))
+
+    def lose_the_answer(method: str, _path: str) -> bool:
+        return method == "PUT" and behind.create(uri, b"result")
+
+    gateway.fails = lose_the_answer
+
+    assert not Storage().create(uri, b"result")
+    assert gateway.failed == 1
+    assert behind.read(uri) == b"result"
+
+
+def test_a_probe_does_not_wait_for_a_server_that_cannot_serve(
+    gateway: FlakyGateway, s3_bucket: S3Bucket
+) -> None:
+    gateway.fails = lambda _method, _path: True
+    began = time.monotonic()
+
+    with pytest.raises(StorageUnavailable, match="SlowDown"):
+        Storage().probe(s3_bucket.uri)
+    assert time.monotonic() - began < 5
+
+
+def test_a_key_that_is_too_long_for_the_disk_is_bad_usage(tmp_path: Path, storage: Storage) -> None:
+    with pytest.raises(UsageError, match="File name too long"):
+        storage.create(str(tmp_path / ("k" * 300)), b"1")
