@@ -24,6 +24,7 @@ from pydantic_settings import (
 from schemas.errors import ConfigurationError
 
 PREFIX = "BULKSCORE_"
+DEFAULT_VISIBILITY_SECONDS = 60.0
 
 
 class _FileTwinSource(EnvSettingsSource):
@@ -146,6 +147,10 @@ class WorkerSettings(_Settings):
     chunk_time_limit_seconds: int = Field(default=3600, ge=1)
     # Without an advance for so long (loading the model counts as one) the lease runs out.
     stall_seconds: float = Field(default=600.0, gt=0)
+    # Time after which the broker hands a message out again when its worker vanished; a live worker
+    # keeps extending it, so this is the recovery time and no bound on the length of a chunk. The
+    # same for all workers of a broker.
+    visibility_seconds: float = Field(default=DEFAULT_VISIBILITY_SECONDS, ge=1)
     torch_threads: int = Field(default=0, ge=0)  # 0: one per core that the process may use
     model_cache_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / f"bulkscore-models-{os.getuid()}"

@@ -10,15 +10,18 @@ from typing import Any
 
 from schemas.job import PRIORITIES, Priority
 from schemas.message import MESSAGE_VERSION, TASK_NAME, ChunkMessage, queue_name
-
-# Time after which the broker hands a message out again when its worker vanished; a live worker
-# keeps extending it, so this is the recovery time and no bound on the length of a chunk.
-VISIBILITY_TIMEOUT_SECONDS = 60
-EXTEND_EVERY_SECONDS = 10
+from schemas.settings import DEFAULT_VISIBILITY_SECONDS
 
 
-def celery_settings(redis_url: str) -> dict[str, Any]:
-    """Return the settings of every Celery app of ours, on the worker and the producer alike."""
+def celery_settings(
+    redis_url: str, *, visibility_seconds: float = DEFAULT_VISIBILITY_SECONDS
+) -> dict[str, Any]:
+    """Return the settings of every Celery app of ours, on the worker and the producer alike.
+
+    Args:
+        redis_url: The broker.
+        visibility_seconds: See `WorkerSettings`; only workers hand messages out again.
+    """
     return {
         "broker_url": redis_url,
         # A result backend can wedge a worker; results are objects, states are in the ledger.
@@ -44,7 +47,7 @@ def celery_settings(redis_url: str) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "visibility_timeout": visibility_seconds,
             # Sweep period is the product: 2 s instead of kombu's 100 s.
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,

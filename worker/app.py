@@ -26,7 +26,7 @@ from schemas.settings import (
     load,
 )
 from schemas.storage import Storage
-from schemas.transport import EXTEND_EVERY_SECONDS, celery_settings, send
+from schemas.transport import celery_settings, send
 from worker.slot import drain_flag
 
 logger = logging.getLogger(__name__)
@@ -36,19 +36,23 @@ logger = logging.getLogger(__name__)
 CHILD_START_SECONDS = 300
 # How far the time limit that kills the child lies above the one that ends a chunk gently.
 HARD_LIMIT_MARGIN_SECONDS = 60
+# How often a message is kept from being handed out again before it would be.
+EXTENSIONS_PER_VISIBILITY = 6
 
 
 def make_app() -> Celery:
     """Return the worker's app, set up from the environment."""
     made = Celery("bulkscore", include=["worker.tasks"])
+    settings = load(WorkerSettings)
+    visibility = settings.visibility_seconds
     made.conf.update(
-        **celery_settings(load(BrokerSettings).redis_url),
+        **celery_settings(load(BrokerSettings).redis_url, visibility_seconds=visibility),
         worker_pool="prefork",
         worker_concurrency=1,
         # CUDA refuses a forked child; a spawned one starts clean.
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=CHILD_START_SECONDS,
-        task_time_limit=load(WorkerSettings).chunk_time_limit_seconds + HARD_LIMIT_MARGIN_SECONDS,
+        task_time_limit=settings.chunk_time_limit_seconds + HARD_LIMIT_MARGIN_SECONDS,
     )
     made.steps["consumer"].add(VisibilityExtender)
     made.steps["worker"].add(ReconcilerThread)
@@ -69,8 +73,11 @@ class VisibilityExtender(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Extend every few seconds as long as the consumer runs."""
+        visibility = parent.app.conf.broker_transport_options["visibility_timeout"]
         self._timer = parent.timer.call_repeatedly(
-            EXTEND_EVERY_SECONDS, extend_visibility, (parent.task_consumer.channel,)
+            visibility / EXTENSIONS_PER_VISIBILITY,
+            extend_visibility,
+            (parent.task_consumer.channel,),
         )
 
     def stop(self, parent: Any) -> None:
