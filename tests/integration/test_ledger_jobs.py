@@ -252,6 +252,14 @@ def test_what_is_on_the_queue_is_not_queued_twice_when_an_earlier_chunk_is_sent_
     assert claim(ledger) == [2, 0, 3]
 
 
+def test_more_chunks_than_one_script_should_move_are_queued_again(ledger: Ledger) -> None:
+    count = 25_001
+    enter(ledger, chunks=count, states=[CANCELLED] * count)
+
+    assert ledger.reopen(JOB, range(count), generation=1) == count
+    assert ledger.status(JOB).chunks[QUEUED] == count
+
+
 def test_a_dead_chunk_of_unknown_rows_is_queued_again(ledger: Ledger) -> None:
     enter(ledger)
     bury(ledger, 0, rows=0)

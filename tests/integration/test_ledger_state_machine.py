@@ -393,7 +393,7 @@ def test_the_ledger_and_its_model_agree_after_any_moves(
 
     Machine.ledger, Machine.server = ledger, server
     bounds = settings(
-        max_examples=120,
+        max_examples=80,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -50,7 +50,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def impatient(port: int, seconds: float = 0.3) -> Storage:
+def impatient(port: int, seconds: float = 0.15) -> Storage:
     """Storage at a port of this machine that waits for nothing long."""
     return Storage(
         StorageSettings(

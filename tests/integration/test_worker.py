@@ -34,7 +34,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.integration
 
 START_SECONDS = 60.0
-VISIBILITY_SECONDS = 3
+VISIBILITY_SECONDS = 2
 
 StartWorker = Callable[..., RunningCli]
 
@@ -124,7 +124,7 @@ def test_a_message_held_for_longer_than_its_visibility_is_not_handed_out_again(
     child = child_of(worker)
     child.suspend()  # the chunk takes as long as the test wants
 
-    for _ in range(4 * VISIBILITY_SECONDS):
+    for _ in range(10):  # kept at 2 s, looked for every 2 s
         time.sleep(0.5)
         assert waiting(server) == []
         assert server.zcard("unacked_index") == 1
