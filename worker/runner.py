@@ -87,12 +87,7 @@ class ChunkRunner:
     def _run(self, attempt: Attempt, *, poison: bool) -> Outcome:
         try:
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
-            if poison:
-                raise Poison(
-                    f"chunk {attempt.chunk} was begun {attempt.number - 1} times and never came "
-                    "to an end: its work kills the process"
-                )
-            account = self._score(attempt, job)
+            account = self._score(attempt, job, poison=poison)
         except HandBack:
             self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
             return "handed_back"
@@ -109,10 +104,15 @@ class ChunkRunner:
         self._ledger.finish(attempt.job_id, attempt.chunk, account)
         return "succeeded"
 
-    def _score(self, attempt: Attempt, job: OpenJob) -> ResultAccount:
+    def _score(self, attempt: Attempt, job: OpenJob, *, poison: bool) -> ResultAccount:
         uri = layout.result(attempt.output, attempt.chunk)
         if self._storage.exists(uri):
             return read_account(self._storage, uri)
+        if poison:
+            raise Poison(
+                f"chunk {attempt.chunk} was begun {attempt.number - 1} times and never came "
+                "to an end: its work kills the process"
+            )
         with self._heartbeat(attempt) as heartbeat:
             spec = job.manifest.spec
             model = self._models.get(

@@ -19,6 +19,7 @@ from schemas import layout
 from schemas.finalize import read_summary
 from schemas.job import JobSpec, Manifest, Priority
 from schemas.ledger import Ledger
+from schemas.manifest import read_manifest
 from schemas.model_files import pin_model
 from schemas.reconciler import Reconciler
 from schemas.results import read_account
@@ -27,8 +28,10 @@ from schemas.settings import ScheduleSettings
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
 from support.corpora import make_table, write_table
+from support.job_bench import JOB, JobBench
 from support.processes import RunningCli, start_command
 from support.queues import waiting
+from support.stored_jobs import store_result
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -177,3 +180,23 @@ def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_
     rows = pq.read_table(layout.result(job.spec.output, 0)).column("source_row")
     assert rows.to_pylist() == list(range(1_500))
     assert worker.poll() is None
+
+
+def test_a_chunk_begun_too_often_is_no_poison_when_its_result_is_there(
+    job_bench: JobBench, storage: Storage
+) -> None:
+    job_bench.submit()
+    manifest = read_manifest(storage, str(job_bench.output))
+    for number in range(ScheduleSettings().max_attempts):
+        for chunk in (0, 1):
+            begin_as("hand@test", job_bench.ledger, chunk, f"t{number}")
+    store_result(storage, manifest, 1, rows=25, rows_scored=25)
+
+    outcomes = job_bench.worker.work()
+
+    assert outcomes == ["dead", "succeeded", "succeeded", "succeeded"]
+    assert job_bench.status().dead_by_code == {"poison": 1}
+
+
+def begin_as(worker: str, ledger: Ledger, chunk: int, token: str) -> None:
+    ledger.begin(JOB, chunk, token=token, worker=worker, lease_ms=60_000, max_attempts=4)
