@@ -1,5 +1,6 @@
 """A bucket for one test, the same for every server that speaks S3."""
 
+import functools
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -77,5 +78,14 @@ def create_bucket(endpoint_url: str, access_key: str, secret_key: str) -> S3Buck
         secret_key=secret_key,
     )
     # Not `mkdir`: that names the region as the bucket's location, which us-east-1 refuses.
-    bucket.filesystem().call_s3("create_bucket", Bucket=bucket.name)
+    _maker(endpoint_url, access_key, secret_key).call_s3("create_bucket", Bucket=bucket.name)
     return bucket
+
+
+@functools.cache
+def _maker(endpoint_url: str, access_key: str, secret_key: str) -> s3fs.S3FileSystem:
+    """Return the client that makes a server's buckets; a new one for each costs 0.2 s."""
+    nameless = S3Bucket(
+        endpoint_url=endpoint_url, name="", access_key=access_key, secret_key=secret_key
+    )
+    return nameless.filesystem()
