@@ -36,6 +36,7 @@ def find_manifest(deployment: Deployment, reference: str) -> Manifest:
 
 def known_jobs(deployment: Deployment) -> list[JobReport]:
     """Return the jobs that the ledger knows, newest first."""
+    deployment.require_broker()
     reports = []
     for job_id in reversed(deployment.ledger.jobs()):
         try:
@@ -75,6 +76,7 @@ def _output(deployment: Deployment, reference: str) -> str:
             return as_output
         raise JobUnknown(f"no job has its output at {as_output}: there is no manifest")
     try:
+        deployment.require_broker()
         known = deployment.ledger.status(reference).output
     except (JobUnknown, BrokerUnavailable):
         # A folder of that name in the working directory.
