@@ -1,6 +1,7 @@
 """What is bad in a corpus is refused by name, or costs its own rows or chunks alone.
 
-Everything goes through the real command line, a real broker and a real worker.
+Everything goes through the real command line, a real broker and a real worker. Bad models are in
+`test_bad_models`, what does not answer in `test_unreachable`, Ctrl-C in `test_interrupts`.
 """
 
 import json
