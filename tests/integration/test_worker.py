@@ -86,6 +86,19 @@ def submit(bench_model: Path, tmp_path: Path, storage: Storage, ledger: Ledger, 
     return submit
 
 
+@pytest.fixture
+def start_warm_worker(start_worker: StartWorker, submit, ledger: Ledger) -> StartWorker:
+    """Start a worker and wait until its child has loaded the model, which takes seconds."""
+
+    def start(**settings: object) -> RunningCli:
+        worker = start_worker(**settings)
+        submit("warm", rows=2, chunk_rows=2)
+        wait_until(lambda: ledger.status("warm").ended, START_SECONDS)
+        return worker
+
+    return start
+
+
 def child_of(worker: RunningCli) -> psutil.Process:
     """Return the process that computes."""
     children = psutil.Process(worker.pid).children()
@@ -97,7 +110,7 @@ def wait_until_scoring(ledger: Ledger, job_id: str, chunk: int = 0) -> None:
     """Wait until an attempt at the chunk runs and had time for its first batches."""
     running = ChunkState.RUNNING
     wait_until(lambda: ledger.state_of(job_id, chunk) is running, START_SECONDS, interval=0.02)
-    time.sleep(0.5)
+    time.sleep(0.2)
 
 
 def test_the_more_urgent_queue_is_drained_before_the_less_urgent(
@@ -119,10 +132,10 @@ def test_the_more_urgent_queue_is_drained_before_the_less_urgent(
 
 
 def test_a_message_held_for_longer_than_its_visibility_is_not_handed_out_again(
-    start_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis, storage: Storage
+    start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis, storage: Storage
 ) -> None:
-    job = submit("long", rows=500, chunk_rows=500)
-    worker = start_worker(visibility_seconds=VISIBILITY_SECONDS)
+    worker = start_warm_worker(visibility_seconds=VISIBILITY_SECONDS)
+    job = submit("long", rows=2_500, chunk_rows=2_500)
     wait_until_scoring(ledger, "long")
     child = child_of(worker)
     child.suspend()  # the chunk takes as long as the test wants
@@ -139,10 +152,10 @@ def test_a_message_held_for_longer_than_its_visibility_is_not_handed_out_again(
 
 
 def test_a_worker_told_to_stop_hands_its_chunk_back_uncharged_and_leaves(
-    start_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis
+    start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis
 ) -> None:
+    worker = start_warm_worker()
     job = submit("stopped", rows=20_000, chunk_rows=20_000)
-    worker = start_worker()
     wait_until_scoring(ledger, "stopped")
     began = time.monotonic()
 
@@ -150,17 +163,17 @@ def test_a_worker_told_to_stop_hands_its_chunk_back_uncharged_and_leaves(
 
     assert exit_code == 0, worker
     assert time.monotonic() - began < 8
-    assert worker.processes() == []
+    wait_until(lambda: worker.processes() == [], timeout=5)
     assert ledger.state_of("stopped", 0) is ChunkState.QUEUED
     assert server.exists("bulkscore:attempts:stopped", "bulkscore:owners:stopped") == 0
     assert not os.path.exists(layout.result(job.spec.output, 0))
 
 
 def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_seconds(
-    start_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis, storage: Storage
+    start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis, storage: Storage
 ) -> None:
-    job = submit("killed", rows=3_000, chunk_rows=1_500)
-    worker = start_worker()
+    worker = start_warm_worker()
+    job = submit("killed", rows=5_000, chunk_rows=2_500)
     wait_until_scoring(ledger, "killed")
     child = child_of(worker)
     (first,) = ledger.workers("killed")
@@ -173,12 +186,12 @@ def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_
 
     assert taken_over < 20  # the lease alone would have kept it for 45 s
     summary = read_summary(storage, job.spec.output)
-    assert (summary.state, summary.rows_scored) == (JobState.SUCCEEDED, 3_000)
+    assert (summary.state, summary.rows_scored) == (JobState.SUCCEEDED, 5_000)
     accounts = [read_account(storage, layout.result(job.spec.output, c)) for c in range(2)]
     assert [account.attempt for account in accounts] == [2, 1]
     assert {account.worker for account in accounts} == {first}
     rows = pq.read_table(layout.result(job.spec.output, 0)).column("source_row")
-    assert rows.to_pylist() == list(range(1_500))
+    assert rows.to_pylist() == list(range(2_500))
     assert worker.poll() is None
 
 
