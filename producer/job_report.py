@@ -182,6 +182,7 @@ def status_from_storage(storage: Storage, manifest: Manifest) -> JobStatus:
         scoring_seconds=sums.scoring_seconds,
         row_errors=dict(sums.row_errors),
         dead_by_code=dict(sums.dead_by_code),
+        stopped_by=None,
         opened=manifest.created_at.timestamp(),
         closed=summary.finished_at.timestamp() if summary else None,
         now=datetime.now(UTC).timestamp(),

@@ -5,6 +5,8 @@
 --   active           set     ids of jobs that still need a reconciler
 --   job:<id>         hash    output, priority, state, chunks, rows, generation, opened, closed,
 --                            halted_by (token of the attempt that stopped the job),
+--                            max_rows_error, max_chunks_dead (error budget, absent: no limit),
+--                            stopped_by (rows_error | chunks_dead: the budget that ran out),
 --                            cursor (chunks below it were handed to the queue once),
 --                            queued running retrying succeeded dead cancelled (the histogram),
 --                            rows_scored rows_error rows_dead tokens truncated_rows scoring_seconds
@@ -15,6 +17,8 @@
 --   owners:<id>      hash    chunk -> "<token> <worker>" of the lease's holder
 --   attempts:<id>    hash    chunk -> attempts begun in this generation; gone once it succeeds
 --   history:<id>     hash    chunk -> JSON list of failed attempts; gone once it succeeds
+--   trails:<id>      hash    chunk -> JSON of `schemas.trail.Trail`: where a chunk that kills its
+--                            process was each time; gone once it succeeds
 --   codes:<id>       hash    "row:<code>" | "chunk:<code>" -> count
 --   buried:<id>      hash    chunk -> "<rows> <code>" of a dead chunk: what to take off the counters
 --                            when it lives again
@@ -31,8 +35,8 @@ local prefix, move_name, job = KEYS[1], ARGV[1], ARGV[2]
 local function key(kind) return prefix .. kind .. ':' .. job end
 local JOB, STATES, ENQUEUED, DUE = key('job'), key('states'), key('enqueued'), key('due')
 local LEASES, OWNERS, ATTEMPTS = key('leases'), key('owners'), key('attempts')
-local HISTORY, CODES, BURIED = key('history'), key('codes'), key('buried')
-local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, CODES, BURIED}
+local HISTORY, TRAILS, CODES, BURIED = key('history'), key('trails'), key('codes'), key('buried')
+local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, TRAILS, CODES, BURIED}
 
 local NAMES = {q = 'queued', r = 'running', t = 'retrying', s = 'succeeded', d = 'dead', c = 'cancelled'}
 local LEGAL = {q = 'rsdc', r = 'qtsdc', t = 'rsdc', s = '', d = 'qs', c = 'qs'}
@@ -86,6 +90,7 @@ local function forget(chunk)
   unqueue(chunk)
   redis.call('HDEL', ATTEMPTS, chunk)
   redis.call('HDEL', HISTORY, chunk)
+  redis.call('HDEL', TRAILS, chunk)
 end
 
 local function owner(chunk)
@@ -111,11 +116,27 @@ local function put_back(chunk, to, due)
   return false
 end
 
+local function set_budget(limits)
+  for name, limit in pairs(limits) do redis.call('HSET', JOB, name, limit) end
+end
+
+-- A job over its error budget is stopped: its chunks keep their states, `reopen` lets it go on.
+local function check_budget()
+  if field('state') ~= 'running' then return end
+  for _, pair in ipairs({{'rows_error', 'rows_error'}, {'chunks_dead', 'dead'}}) do
+    local name, counter = pair[1], pair[2]
+    local limit = field('max_' .. name)
+    if limit and tonumber(field(counter) or 0) > tonumber(limit) then
+      redis.call('HSET', JOB, 'state', 'failed', 'stopped_by', name)
+    end
+  end
+end
+
 local moves = {}
 
 -- open: output, priority, chunks, rows, generation, states ('' = all queued), counters as JSON,
--- dead chunks as JSON: chunk -> [rows, code]
-function moves.open(output, priority, chunks, rows, generation, states, counters, dead)
+-- dead chunks as JSON: chunk -> [rows, code], error budget as JSON: max_rows_error, max_chunks_dead
+function moves.open(output, priority, chunks, rows, generation, states, counters, dead, budget)
   if redis.call('EXISTS', JOB) == 1 then return 0 end
   chunks = tonumber(chunks)
   if states == '' then states = string.rep('q', chunks) end
@@ -131,6 +152,7 @@ function moves.open(output, priority, chunks, rows, generation, states, counters
     else redis.call('HSET', JOB, name, value) end
   end
   for chunk, place in pairs(cjson.decode(dead)) do bury(chunk, place[1], place[2]) end
+  set_budget(cjson.decode(budget))
   redis.call('ZADD', prefix .. 'jobs', clock[1], job)
   redis.call('SADD', prefix .. 'active', job)
   return 1
@@ -182,25 +204,26 @@ function moves.claim(window, grace, missing)
   return claimed
 end
 
--- begin: chunk, token, worker, lease (ms), max attempts -> {outcome, attempt, generation}
+-- begin: chunk, token, worker, lease (ms), max attempts -> {outcome, attempt, generation, trail}
 function moves.begin(chunk, token, worker, lease, max_attempts)
   local generation = tonumber(field('generation'))
   local state = state_of(chunk)
   if state == '' then return redis.error_reply('NOCHUNK ' .. chunk) end
-  if state == 's' or state == 'd' or state == 'c' then return {NAMES[state], 0, generation} end
-  if field('state') ~= 'running' then return {is_cancelled() and 'cancelled' or 'halted', 0, generation} end
+  if state == 's' or state == 'd' or state == 'c' then return {NAMES[state], 0, generation, ''} end
+  if field('state') ~= 'running' then return {is_cancelled() and 'cancelled' or 'halted', 0, generation, ''} end
   local function begun(attempt)
-    return {attempt > tonumber(max_attempts) and 'poison' or 'begun', attempt, generation}
+    local outcome = attempt > tonumber(max_attempts) and 'poison' or 'begun'
+    return {outcome, attempt, generation, redis.call('HGET', TRAILS, chunk) or ''}
   end
   local holder, holder_worker = owner(chunk)
   if holder == token then return begun(tonumber(redis.call('HGET', ATTEMPTS, chunk))) end
   -- A message that arrives twice must not cut a back-off short.
   if state == 't' and tonumber(redis.call('ZSCORE', DUE, chunk) or 0) > now then
-    return {'busy', 0, generation}
+    return {'busy', 0, generation, ''}
   end
   local ends = redis.call('ZSCORE', LEASES, chunk)
   -- A worker runs one chunk at a time: a lease of its own is that of a child that died.
-  if ends and tonumber(ends) > now and holder_worker ~= worker then return {'busy', 0, generation} end
+  if ends and tonumber(ends) > now and holder_worker ~= worker then return {'busy', 0, generation, ''} end
   if state ~= 'r' then
     local problem = shift(chunk, 'r')
     if problem then return problem end
@@ -209,6 +232,13 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
   redis.call('ZADD', LEASES, now + lease, chunk)
   redis.call('HSET', OWNERS, chunk, token .. ' ' .. worker)
   return begun(redis.call('HINCRBY', ATTEMPTS, chunk, 1))
+end
+
+-- note: chunk, token, trail -> 1, or 0 when the lease is lost. Kept when the process dies.
+function moves.note(chunk, token, trail)
+  if owner(chunk) ~= token then return 0 end
+  redis.call('HSET', TRAILS, chunk, trail)
+  return 1
 end
 
 -- heartbeat: chunk, token, lease (ms) -> 'held' | 'lost' | 'cancelled'
@@ -231,6 +261,7 @@ function moves.finish(chunk, account)
   for name, value in pairs(counts.numbers) do redis.call('HINCRBY', JOB, name, value) end
   redis.call('HINCRBYFLOAT', JOB, 'scoring_seconds', counts.seconds)
   for code, count in pairs(counts.errors) do redis.call('HINCRBY', CODES, 'row:' .. code, count) end
+  check_budget()
   if field('closed') then redis.call('SADD', prefix .. 'active', job) end
   return 1
 end
@@ -257,6 +288,7 @@ function moves.bury(chunk, token, code, rows)
   if problem then return problem end
   forget(chunk)
   bury(chunk, rows, code)
+  check_budget()
   return 1
 end
 
@@ -269,11 +301,11 @@ function moves.halt(chunk, token)
   return 1
 end
 
--- hand_back: chunk, token -> 1 | 0; the attempt is not charged
-function moves.hand_back(chunk, token)
+-- hand_back: chunk, token, delay (ms) -> 1 | 0; the attempt is not charged
+function moves.hand_back(chunk, token, delay)
   if owner(chunk) ~= token then return 0 end
   local attempts = tonumber(redis.call('HGET', ATTEMPTS, chunk)) - 1
-  local problem = put_back(chunk, 'q', now)
+  local problem = put_back(chunk, 'q', now + delay)
   if problem then return problem end
   if attempts == 0 then redis.call('HDEL', ATTEMPTS, chunk)
   elseif not is_cancelled() then redis.call('HSET', ATTEMPTS, chunk, attempts) end
@@ -290,9 +322,9 @@ function moves.sweep()
   return expired
 end
 
--- reopen: generation, chunks as JSON -> how many dead or cancelled chunks are queued again.
+-- reopen: generation, chunks as JSON, error budget as in `open` ({} leaves it) -> how many dead or cancelled chunks are queued again.
 -- Messages of a job that was stopped were taken and thrown away: what was enqueued is due at once.
-function moves.reopen(generation, chunks)
+function moves.reopen(generation, chunks, budget)
   if field('state') ~= 'running' then
     for _, chunk in ipairs(redis.call('ZRANGE', ENQUEUED, 0, -1)) do redis.call('ZADD', DUE, now, chunk) end
     redis.call('DEL', ENQUEUED)
@@ -312,7 +344,8 @@ function moves.reopen(generation, chunks)
   if tonumber(generation) > tonumber(field('generation')) then
     redis.call('HSET', JOB, 'generation', generation)
   end
-  redis.call('HDEL', JOB, 'closed', 'halted_by')
+  redis.call('HDEL', JOB, 'closed', 'halted_by', 'stopped_by')
+  set_budget(cjson.decode(budget))
   for _, name in ipairs(JOB_KEYS) do redis.call('PERSIST', name) end
   redis.call('SADD', prefix .. 'active', job)
   return count

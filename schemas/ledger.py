@@ -46,6 +46,7 @@ _JOB_KINDS = (
     "owners",
     "attempts",
     "history",
+    "trails",
     "codes",
     "buried",
 )
@@ -60,16 +61,39 @@ return 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """The ledger's answer to an attempt that wants to begin."""
+    """The ledger's answer to an attempt that wants to begin.
+
+    `trail` is what earlier attempts at the chunk had noted, empty when they noted nothing.
+    """
 
     outcome: BeginOutcome
     attempt: int
     generation: int
+    trail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The error budget in absolute numbers, None for no limit; one more stops the job."""
+
+    rows_error: int | None = None
+    chunks_dead: int | None = None
+
+    def as_json(self) -> str:
+        """Return the limits there are under the names that the ledger uses."""
+        limits = {"max_rows_error": self.rows_error, "max_chunks_dead": self.chunks_dead}
+        return json.dumps({name: limit for name, limit in limits.items() if limit is not None})
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock."""
+    """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock.
+
+    `stopped_by` is the error budget that ran out, `rows_error` or `chunks_dead`.
+    """
 
     job_id: str
     output: str
@@ -87,6 +111,7 @@ class JobStatus:
     scoring_seconds: float
     row_errors: Mapping[str, int]
     dead_by_code: Mapping[str, int]
+    stopped_by: str | None
     opened: float
     closed: float | None
     now: float
@@ -159,6 +184,7 @@ class Ledger:
         states: Sequence[ChunkState] | None = None,
         counters: Mapping[str, float] | None = None,
         buried: Mapping[int, Buried] | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> bool:
         """Enter a job; `states`, `counters` and `buried` restore one that storage knows more about.
 
@@ -170,9 +196,8 @@ class Ledger:
         letters = "".join(state.letter for state in states or ())
         numbers = json.dumps(dict(counters or {}))
         dead = json.dumps({c: [b.rows, b.code] for c, b in (buried or {}).items()})
-        opened = self._move(
-            "open", job_id, output, priority, chunks, rows, generation, letters, numbers, dead
-        )
+        job = (output, priority, chunks, rows, generation)
+        opened = self._move("open", job_id, *job, letters, numbers, dead, limits.as_json())
         return bool(opened)
 
     def claim(self, job_id: str, *, window: int, grace_ms: int, missing: int) -> list[int]:
@@ -190,10 +215,18 @@ class Ledger:
         self, job_id: str, chunk: int, *, token: str, worker: str, lease_ms: int, max_attempts: int
     ) -> Begin:
         """Count an attempt and take the lease, before any work is done."""
-        outcome, attempt, generation = self._move(
+        outcome, attempt, generation, trail = self._move(
             "begin", job_id, chunk, token, worker, lease_ms, max_attempts
         )
-        return Begin(outcome=outcome, attempt=int(attempt), generation=int(generation))
+        return Begin(outcome=outcome, attempt=int(attempt), generation=int(generation), trail=trail)
+
+    def note(self, job_id: str, chunk: int, *, token: str, trail: str) -> bool:
+        """Write down where the attempt is, for the case that it kills its process.
+
+        Returns:
+            False when the lease is lost.
+        """
+        return bool(self._move("note", job_id, chunk, token, trail))
 
     def heartbeat(self, job_id: str, chunk: int, *, token: str, lease_ms: int) -> LeaseState:
         """Renew the lease, or learn that it is lost or the job cancelled."""
@@ -227,16 +260,20 @@ class Ledger:
         """Stop a job because of an error every chunk would meet; True for the first to say so."""
         return bool(self._move("halt", job_id, chunk, token))
 
-    def hand_back(self, job_id: str, chunk: int, *, token: str) -> bool:
-        """Give the chunk up unfinished, without charging the attempt."""
-        return bool(self._move("hand_back", job_id, chunk, token))
+    def hand_back(self, job_id: str, chunk: int, *, token: str, delay_ms: int = 0) -> bool:
+        """Give the chunk up unfinished, without charging the attempt; to be begun after a delay."""
+        return bool(self._move("hand_back", job_id, chunk, token, delay_ms))
 
     def sweep(self, job_id: str) -> list[int]:
         """Free the chunks whose lease has run out, and return them."""
         return [int(c) for c in self._move("sweep", job_id)]
 
-    def reopen(self, job_id: str, chunks: Sequence[int], *, generation: int) -> int:
+    def reopen(
+        self, job_id: str, chunks: Sequence[int], *, generation: int, limits: Limits = NO_LIMITS
+    ) -> int:
         """Queue dead or cancelled chunks again; return how many there were.
+
+        A job that was halted or stopped goes on. Limits replace the job's own where there are any.
 
         `generation` is the job's from now on, unless it is higher already. Cut off in between, it
         is to be repeated as a whole.
@@ -246,7 +283,7 @@ class Ledger:
             for start in range(0, len(chunks), REOPENED_AT_ONCE)
         ]
         return sum(
-            int(self._move("reopen", job_id, generation, json.dumps(list(part))))
+            int(self._move("reopen", job_id, generation, json.dumps(list(part)), limits.as_json()))
             for part in slices or [()]
         )
 
@@ -404,6 +441,7 @@ def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: flo
         scoring_seconds=float(job.get("scoring_seconds", 0)),
         row_errors=counts("row"),
         dead_by_code=counts("chunk"),
+        stopped_by=job.get("stopped_by"),
         opened=float(job["opened"]),
         closed=float(job["closed"]) if "closed" in job else None,
         now=now,

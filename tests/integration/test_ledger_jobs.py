@@ -5,7 +5,7 @@ import redis
 
 from schemas.dead_letter import Buried
 from schemas.errors import JobUnknown
-from schemas.ledger import Begin, Ledger
+from schemas.ledger import Begin, Ledger, Limits
 from schemas.states import JobState
 from support.ledger_moves import (
     CANCELLED,
@@ -126,6 +126,46 @@ def test_a_halted_job_goes_on_when_it_is_opened_again(ledger: Ledger) -> None:
     assert (status.state, status.generation, status.closed) == (JobState.RUNNING, 1, None)
     assert sorted(claim(ledger)) == [0, 1, 2, 3]
     assert ledger.active() == [JOB]
+
+
+def test_one_dead_chunk_too_many_stops_the_job(ledger: Ledger) -> None:
+    enter(ledger, limits=Limits(chunks_dead=1))
+
+    bury(ledger, 0)
+    assert ledger.status(JOB).state is JobState.RUNNING
+    bury(ledger, 1)
+
+    status = ledger.status(JOB)
+    assert (status.state, status.stopped_by) == (JobState.FAILED, "chunks_dead")
+    assert begin(ledger, 2).outcome == "halted"
+    assert claim(ledger) == []
+
+
+def test_a_stopped_job_goes_on_within_the_budget_it_is_given(ledger: Ledger) -> None:
+    enter(ledger, limits=Limits(rows_error=1))
+    ledger.finish(JOB, 0, account_of(0, nulls=2))
+    assert ledger.status(JOB).stopped_by == "rows_error"
+
+    ledger.reopen(JOB, [], generation=1, limits=Limits(rows_error=3))
+    ledger.finish(JOB, 1, account_of(1, nulls=1))
+    assert (ledger.status(JOB).state, ledger.status(JOB).stopped_by) == (JobState.RUNNING, None)
+    ledger.finish(JOB, 2, account_of(2, nulls=1))
+
+    assert ledger.status(JOB).stopped_by == "rows_error"
+
+
+def test_where_an_attempt_was_is_known_to_the_next_until_the_chunk_succeeds(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    enter(ledger)
+    begin(ledger, lease_ms=0)
+    assert ledger.note(JOB, 0, token="t1", trail="row 7")
+    assert not ledger.note(JOB, 0, token="other", trail="row 8")
+
+    assert begin(ledger, 0, "t2", worker="w2").trail == "row 7"
+    ledger.finish(JOB, 0, account_of(0))
+
+    assert server.exists(f"bulkscore:trails:{JOB}") == 0
 
 
 def test_a_cancelled_job_loses_what_waits_and_keeps_what_runs(ledger: Ledger) -> None:

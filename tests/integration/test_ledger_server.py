@@ -29,6 +29,7 @@ pytestmark = pytest.mark.integration
 MOVES: dict[str, Callable[[Ledger], Any]] = {
     "open": enter,
     "begin": begin,
+    "note": lambda ledger: ledger.note(JOB, 0, token="t1", trail="{}"),
     "heartbeat": lambda ledger: ledger.heartbeat(JOB, 0, token="t1", lease_ms=LONG_MS),
     "finish": lambda ledger: ledger.finish(JOB, 0, account_of(0, nulls=1)),
     "retry": lambda ledger: retry(ledger, delay_ms=0),

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from schemas.ledger import Ledger
+from schemas.ledger import Ledger, Limits
 from schemas.states import LEGAL_MOVES, ChunkState, JobState
 from support.ledger_moves import (
     CANCELLED,
@@ -46,6 +46,8 @@ CODE = "input_corrupt"
 PENDING = (QUEUED, RETRYING)
 places = st.integers(min_value=0, max_value=CHUNKS - 1)
 workers = st.sampled_from(["w1", "w2", "w3"])
+limit = st.none() | st.integers(min_value=0, max_value=CHUNKS)
+budgets = st.builds(Limits, rows_error=limit, chunks_dead=limit)
 
 
 @dataclass
@@ -70,6 +72,9 @@ class Model:
     attempts: Counter[int] = field(default_factory=Counter)
     backing_off: set[int] = field(default_factory=set)
     halted_by: str = ""
+    stopped_by: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    trails: dict[int, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> set[int]:
@@ -90,6 +95,16 @@ class Model:
             self.leases.pop(chunk, None)
         if to in (SUCCEEDED, DEAD, CANCELLED):
             self.attempts.pop(chunk, None)
+            self.trails.pop(chunk, None)
+        if to is SUCCEEDED:
+            self.check_budget("rows_error", self.states.count(SUCCEEDED), self.limits.rows_error)
+        if to is DEAD:
+            self.check_budget("chunks_dead", self.states.count(DEAD), self.limits.chunks_dead)
+
+    def check_budget(self, name: str, count: int, limit: int | None) -> None:
+        """Stop the job when there are more of something than its budget allows."""
+        if limit is not None and count > limit and self.job is JobState.RUNNING:
+            self.job, self.stopped_by = JobState.FAILED, name
 
     def give_back(self, chunk: int, to: ChunkState) -> None:
         """End an attempt without an outcome: a cancelled job takes nothing back."""
@@ -107,10 +122,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = Model()
         self.tokens = 0
 
-    @initialize()
-    def enter(self) -> None:
+    @initialize(limits=budgets)
+    def enter(self, limits: Limits) -> None:
         self.ledger.forget(JOB)
-        assert enter(self.ledger, chunks=CHUNKS)
+        self.model.limits = limits
+        assert enter(self.ledger, chunks=CHUNKS, limits=limits)
 
     def new_token(self) -> str:
         self.tokens += 1
@@ -201,6 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         assert (begun.outcome, begun.generation) == (expected, self.model.generation)
         if expected in ("begun", "poison"):
+            assert begun.trail == self.model.trails.get(chunk, "")
             if self.model.states[chunk] is not RUNNING:
                 self.model.move(chunk, RUNNING)
             self.model.leases[chunk] = Lease(token, worker, expired)
@@ -232,6 +249,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
         if self.model.job is JobState.RUNNING:
             assert outcome.attempt == self.model.attempts[chunk]
+
+    @rule(data=st.data())
+    def note_where_it_is(self, data: st.DataObject) -> None:
+        chunk, token = self.pick_held(data)
+        trail = self.new_token()
+
+        noted = self.ledger.note(JOB, chunk, token=token, trail=trail)
+
+        assert noted == (token != "nobody")
+        if noted:
+            self.model.trails[chunk] = trail
 
     @rule(data=st.data(), expired=st.booleans())
     def renew(self, data: st.DataObject, expired: bool) -> None:
@@ -270,11 +298,11 @@ class LedgerMachine(RuleBasedStateMachine):
             if not over and self.model.states[chunk] is RETRYING:
                 self.model.backing_off.add(chunk)
 
-    @rule(data=st.data())
-    def hand_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), over=st.booleans())
+    def hand_back(self, data: st.DataObject, over: bool) -> None:
         chunk, token = self.pick_held(data)
 
-        moved = self.ledger.hand_back(JOB, chunk, token=token)
+        moved = self.ledger.hand_back(JOB, chunk, token=token, delay_ms=0 if over else LONG_MS)
 
         assert moved == (token != "nobody")
         if moved:
@@ -323,19 +351,27 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.backing_off.clear()
 
     @precondition(lambda self: self.model.job is not JobState.RUNNING or DEAD in self.model.states)
-    @rule(chunks=st.sets(places), generation=st.integers(min_value=0, max_value=4))
-    def send_again(self, chunks: set[int], generation: int) -> None:
+    @rule(chunks=st.sets(places), generation=st.integers(min_value=0, max_value=4), limits=budgets)
+    def send_again(self, chunks: set[int], generation: int, limits: Limits) -> None:
         model = self.model
         again = [chunk for chunk in chunks if model.states[chunk] in (DEAD, CANCELLED)]
 
-        assert self.ledger.reopen(JOB, sorted(chunks), generation=generation) == len(again)
+        sent = self.ledger.reopen(JOB, sorted(chunks), generation=generation, limits=limits)
+
+        assert sent == len(again)
 
         for chunk in again:
             model.move(chunk, QUEUED)
             model.attempts.pop(chunk, None)
         model.generation = max(model.generation, generation)
         model.job, model.closed, model.active = JobState.RUNNING, False, True
-        model.halted_by = ""
+        model.halted_by, model.stopped_by = "", None
+        model.limits = Limits(
+            rows_error=model.limits.rows_error if limits.rows_error is None else limits.rows_error,
+            chunks_dead=(
+                model.limits.chunks_dead if limits.chunks_dead is None else limits.chunks_dead
+            ),
+        )
 
     # What always holds
 
@@ -349,6 +385,7 @@ class LedgerMachine(RuleBasedStateMachine):
         histogram = self.model.histogram
         assert status.chunks == histogram
         assert (status.state, status.generation) == (self.model.job, self.model.generation)
+        assert status.stopped_by == self.model.stopped_by
         assert status.rows_scored == histogram[SUCCEEDED] * (CHUNK_ROWS - 1)
         assert status.row_errors == (
             {"text_null": histogram[SUCCEEDED]} if histogram[SUCCEEDED] else {}

@@ -30,6 +30,7 @@ def _status(now: float, rows_scored: int = 0, rows: int = 1_000, **changes: Any)
         "scoring_seconds": 0.0,
         "row_errors": {},
         "dead_by_code": {},
+        "stopped_by": None,
         "opened": 0.0,
         "closed": None,
         "now": now,
