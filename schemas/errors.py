@@ -76,9 +76,14 @@ class TransientError(BulkError):
 
 
 class StorageUnavailable(TransientError):
-    """Storage timed out, throttled, reset the connection or answered 5xx."""
+    """Storage timed out, throttled, reset the connection or answered 5xx.
+
+    Attributes:
+        place: The object or folder that was asked for, None where it is not known.
+    """
 
     code = "storage_unavailable"
+    place: str | None = None
 
 
 class BrokerUnavailable(TransientError):

@@ -57,6 +57,8 @@ def translated(uri: str, hint: str = "") -> Iterator[None]:
         ours = _translate(uri, hint, error)
         if ours is None:
             raise
+        if isinstance(ours, StorageUnavailable):
+            ours.place = uri
         raise ours from error
 
 

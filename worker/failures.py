@@ -9,6 +9,7 @@ from schemas.ledger import Ledger
 from schemas.settings import ScheduleSettings
 from schemas.storage import Storage
 from worker.attempt import Attempt, Outcome
+from worker.circuit import Circuit
 from worker.dead_letters import describe, record_of, write_dead_letter
 from worker.jobs import JobCache
 from worker.retry import Bury, Retry, decide
@@ -27,12 +28,14 @@ class Failures:
         jobs: JobCache,
         schedule: ScheduleSettings,
         worker: str,
+        circuit: Circuit,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._jobs = jobs
         self._schedule = schedule
         self._worker = worker
+        self._circuit = circuit
 
     def enter(self, attempt: Attempt, error: BulkError) -> Outcome:
         """Enter that `attempt` ended with `error`, and return what became of the chunk.
@@ -40,6 +43,9 @@ class Failures:
         Raises:
             BrokerUnavailable: The ledger does not answer; the lease will run out.
         """
+        pause = self._circuit.trip(attempt.job_id, error)
+        if pause is not None:
+            return self.put_off(attempt, pause)
         if error.job_wide and not self._halt(attempt):
             self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
             return "halted"
@@ -56,6 +62,13 @@ class Failures:
                 extra=attempt.names,
             )
             return self._retry(attempt, error, self._schedule.retry_cap_seconds)
+
+    def put_off(self, attempt: Attempt, seconds: float) -> Outcome:
+        """Hand a chunk back uncharged, to be begun after so many seconds."""
+        self._ledger.hand_back(
+            attempt.job_id, attempt.chunk, token=attempt.token, delay_ms=int(seconds * 1000)
+        )
+        return "handed_back"
 
     def _halt(self, attempt: Attempt) -> bool:
         return self._ledger.halt(attempt.job_id, attempt.chunk, token=attempt.token)

@@ -23,6 +23,7 @@ from schemas.settings import ScheduleSettings, WorkerSettings
 from schemas.storage import Storage
 from worker.attempt import Attempt, Outcome
 from worker.chunk import score_chunk
+from worker.circuit import Circuit
 from worker.dead_letters import describe
 from worker.failures import Failures
 from worker.heartbeat import HandBack, Heartbeat
@@ -52,8 +53,14 @@ class ChunkRunner:
         self._settings = settings
         self._worker = worker
         self._draining = draining
+        self._circuit = Circuit(storage.probe, draining=draining)
         self._failures = Failures(
-            ledger=ledger, storage=storage, jobs=self._jobs, schedule=schedule, worker=worker
+            ledger=ledger,
+            storage=storage,
+            jobs=self._jobs,
+            schedule=schedule,
+            worker=worker,
+            circuit=self._circuit,
         )
 
     def run(self, message: ChunkMessage) -> Outcome:
@@ -64,6 +71,7 @@ class ChunkRunner:
             BrokerUnavailable: The ledger does not answer; the lease will run out.
         """
         token = uuid.uuid4().hex
+        admitted = self._circuit.admits(message.job_id)
         begin = self._ledger.begin(
             message.job_id,
             message.chunk,
@@ -82,6 +90,8 @@ class ChunkRunner:
             token=token,
             output=self._ledger.status(message.job_id).output,
         )
+        if not admitted:
+            return self._failures.put_off(attempt, self._circuit.seconds_left(attempt.job_id))
         return self._run(attempt, poison=begin.outcome == "poison")
 
     def _run(self, attempt: Attempt, *, poison: bool) -> Outcome:
@@ -102,6 +112,7 @@ class ChunkRunner:
         except BaseException as error:  # a native panic is no Exception
             return self._failures.enter(attempt, _caused(UnexpectedError(describe(error)), error))
         self._ledger.finish(attempt.job_id, attempt.chunk, account)
+        self._circuit.close(attempt.job_id)
         return "succeeded"
 
     def _score(self, attempt: Attempt, job: OpenJob, *, poison: bool) -> ResultAccount:
