@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from producer.deployment import Deployment
 from producer.job_report import JobReport, report_of
 from schemas import layout
+from schemas.collection import why_no_job
 from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
 from schemas.job import JobId, Manifest, Record
 from schemas.manifest import read_manifest
@@ -74,7 +75,7 @@ def _output(deployment: Deployment, reference: str) -> str:
         deployment.require_storage(as_output)
         if deployment.storage.exists(layout.manifest(as_output)):
             return as_output
-        raise JobUnknown(f"no job has its output at {as_output}: there is no manifest")
+        raise JobUnknown(why_no_job(deployment.storage, as_output))
     try:
         deployment.require_broker()
         known = deployment.ledger.status(reference).output

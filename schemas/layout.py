@@ -10,9 +10,13 @@ OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, a
 OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
 OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
 OUTPUT/_bulkscore/summary.json                    the account
+
+With --incremental, OUTPUT holds jobs instead, each in a folder of its own: OUTPUT/job=<job id>.
 """
 
 import re
+
+JOB_FOLDER_PREFIX = "job="
 
 _PART = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet", re.ASCII)
 _DEAD_LETTER = re.compile(r"(\d{6}|[1-9]\d{6,})-g(\d+)\.json", re.ASCII)
@@ -25,6 +29,11 @@ def _under(output: str, *parts: str) -> str:
 def result(output: str, chunk: int) -> str:
     """URI of a chunk's result object."""
     return _under(output, f"part-{chunk:06d}.parquet")
+
+
+def job_folder(collection: str, job_id: str) -> str:
+    """URI of the output of one job among those that `--incremental` collects."""
+    return _under(collection, f"{JOB_FOLDER_PREFIX}{job_id}")
 
 
 def success_marker(output: str) -> str:

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 from schemas import layout
 from schemas.chunks import ChunkTable, sha256_of
+from schemas.collection import why_no_job
 from schemas.errors import InputMissing, ManifestMissing
 from schemas.job import Manifest
 from schemas.storage import Storage, canonical
@@ -21,7 +22,7 @@ def read_manifest(storage: Storage, output: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(storage.read(uri))
     except InputMissing as error:
-        raise ManifestMissing(f"{output} holds no job: there is no {uri}") from error
+        raise ManifestMissing(why_no_job(storage, output)) from error
     except ValidationError as error:
         problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
         raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None

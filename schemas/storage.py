@@ -85,20 +85,40 @@ class Storage:
             if root.is_dir():
                 yield from _list_local(root, recursive=recursive)
 
+    def list_folders(self, uri: str) -> list[str]:
+        """Return the folders that lie directly in the folder `uri`, by name."""
+        with translated(uri):
+            if is_s3(uri):
+                bucket, _ = bucket_and_key(uri)
+                pages = self._pages(uri, delimiter="/")
+                prefixes = (p["Prefix"] for page in pages for p in page.get("CommonPrefixes", ()))
+                # S3 sorts them with their slash: `a b/` before `a/`.
+                return sorted(f"s3://{bucket}/{prefix.rstrip('/')}" for prefix in prefixes)
+            root = local_path(uri)
+            if not root.is_dir():
+                return []
+            with os.scandir(root) as listing:
+                return sorted(entry.path for entry in listing if entry.is_dir())
+
     def _list_s3(self, uri: str, *, recursive: bool) -> Iterator[ObjectStat]:
-        """Yield page by page, so that a million objects need no memory."""
+        bucket, _ = bucket_and_key(uri)
+        for page in self._pages(uri, delimiter="" if recursive else "/"):
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):
+                    place = f"s3://{bucket}/{found['Key']}"
+                    yield _s3_stat(place, found["Size"], found["ETag"])
+
+    def _pages(self, uri: str, *, delimiter: str) -> Iterator[dict[str, Any]]:
+        """Yield a listing page by page, so that a million objects need no memory."""
         bucket, key = bucket_and_key(uri)
         prefix = f"{key.rstrip('/')}/" if key else ""
-        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "" if recursive else "/"}
+        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
         page: dict[str, Any] = {"NextContinuationToken": None}
         while "NextContinuationToken" in page:
             token = page["NextContinuationToken"]
             following = {"ContinuationToken": token} if token else {}
             page = self.s3.call_s3("list_objects_v2", **request, **following)
-            for found in page.get("Contents", ()):
-                if not found["Key"].endswith("/"):
-                    place = f"s3://{bucket}/{found['Key']}"
-                    yield _s3_stat(place, found["Size"], found["ETag"])
+            yield page
 
     def glob(self, pattern: str) -> list[ObjectStat]:
         """Return the objects that match a pattern of `*`, `?`, `[…]` and `**`, by name."""
