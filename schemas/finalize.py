@@ -40,9 +40,14 @@ def read_summary(storage: Storage, output: str) -> Summary:
 
 def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
     accounted = sums.rows_scored + sums.rows_error + sums.rows_dead
+    passed = found.limits.passed(rows_error=sums.rows_error, chunks_dead=len(found.dead))
+    state = _outcome(manifest, found, sums)
     return Summary(
         job_id=manifest.job_id,
-        state=_outcome(manifest, found, sums),
+        state=state,
+        stopped_by=passed if state is JobState.FAILED else None,
+        max_row_errors=found.limits.rows_error,
+        max_dead_chunks=found.limits.chunks_dead,
         model=manifest.model.ref,
         model_digest=manifest.model.digest,
         rows=manifest.rows,
@@ -68,7 +73,6 @@ def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
 def _outcome(manifest: Manifest, found: Survey, sums: Tally) -> JobState:
     if found.missing:
         return JobState.CANCELLED if found.cancelled else JobState.FAILED
-    budget = manifest.spec.max_row_errors
-    within = budget is None or budget.allows(sums.rows_error, manifest.rows)
+    within = found.limits.passed(rows_error=sums.rows_error, chunks_dead=len(found.dead)) is None
     complete = sums.rows_scored + sums.rows_error == manifest.rows
     return JobState.SUCCEEDED if within and complete and not found.dead else JobState.FAILED

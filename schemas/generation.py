@@ -1,20 +1,21 @@
-"""The record of one reprocess: which dead chunks were sent again, and what was changed for them."""
+"""The record of what an operator changed in a job: chunks sent again, another error budget."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
 from schemas import layout
-from schemas.job import JobId, Record, parse_record
+from schemas.job import ErrorBudget, JobId, Record, parse_record
 from schemas.storage import Storage
 
 GENERATION_VERSION: Final = 1
 
 
 class Generation(Record):
-    """Reprocess `number` of a job, created once; a chunk's newest generation that names it counts.
+    """Change `number` of a job, created once; a chunk's newest generation that names it counts.
 
-    `token_budget` replaces the job's own for these chunks.
+    `token_budget` replaces the job's own for these chunks. An error budget replaces the job's for
+    good, None leaves it; such a change names no chunk.
     """
 
     version: Literal[1] = GENERATION_VERSION
@@ -23,10 +24,12 @@ class Generation(Record):
     created_at: datetime
     chunks: tuple[int, ...]
     token_budget: int | None = None
+    max_row_errors: ErrorBudget | None = None
+    max_dead_chunks: ErrorBudget | None = None
 
 
 def read_generations(storage: Storage, output: str) -> list[Generation]:
-    """Return the job's reprocess records, oldest first."""
+    """Return what was changed in the job, oldest first."""
     found = storage.list_objects(layout.generations(output))
     records = [parse_record(Generation, storage.read(o.uri), o.uri) for o in found]
     return sorted(records, key=lambda g: g.number)

@@ -17,6 +17,8 @@ Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+# The fields of a spec, and of a generation, that hold an error budget.
+BUDGETS: Final = ("max_row_errors", "max_dead_chunks")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
 # encoder on a CPU, a second or two on a GPU.
 DEFAULT_CHUNK_ROWS = 2_000
@@ -45,17 +47,18 @@ def parse_record(kind: type[RecordT], body: bytes, uri: str) -> RecordT:
 
 
 class ErrorBudget(Record):
-    """How many rows with an error a job may have: so many, or a share of all."""
+    """How many rows with an error, or dead chunks, a job may have: so many, or a share of all."""
 
-    rows: int | None = Field(default=None, ge=0)
+    count: int | None = Field(default=None, ge=0)
     percent: float | None = Field(default=None, ge=0, le=100)
 
-    def allows(self, errors: int, rows: int) -> bool:
-        """Say whether `errors` out of `rows` keep within the budget."""
-        if self.rows is not None and errors > self.rows:
-            return False
-        # In decimals, as it was typed: 0.57 % of 10,000 rows are 57, in binary a little less.
-        return self.percent is None or errors * 100 <= rows * Decimal(str(self.percent))
+    def limit(self, total: int) -> int | None:
+        """Return the largest number out of `total` that keeps within the budget, None for any."""
+        limits = [] if self.count is None else [self.count]
+        if self.percent is not None:
+            # In decimals, as it was typed: 0.57 % of 10,000 rows are 57, in binary a little less.
+            limits.append(int(total * Decimal(str(self.percent)) / 100))
+        return min(limits, default=None)
 
 
 class JobSpec(Record):
@@ -73,6 +76,7 @@ class JobSpec(Record):
     all_scores: bool = False
     skip_bad_files: bool = False
     max_row_errors: ErrorBudget | None = None
+    max_dead_chunks: ErrorBudget | None = None
     priority: Priority = "normal"
 
 
@@ -142,6 +146,9 @@ class Manifest(Record):
 
 
 def spec_digest(spec: JobSpec, model_digest: str) -> str:
-    """Return what makes two jobs the same job: the spec with the model's digest for its name."""
-    body = spec.model_copy(update={"model": model_digest}).model_dump_json()
-    return hashlib.sha256(body.encode()).hexdigest()
+    """Return what makes two jobs the same job: the spec with the model's digest for its name.
+
+    Error budgets are left out: they say when to stop, not what to do, and may be changed later.
+    """
+    same = spec.model_copy(update={"model": model_digest, **dict.fromkeys(BUDGETS)})
+    return hashlib.sha256(same.model_dump_json().encode()).hexdigest()

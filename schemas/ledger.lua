@@ -116,10 +116,6 @@ local function put_back(chunk, to, due)
   return false
 end
 
-local function set_budget(limits)
-  for name, limit in pairs(limits) do redis.call('HSET', JOB, name, limit) end
-end
-
 -- A job over its error budget is stopped: its chunks keep their states, `reopen` lets it go on.
 local function check_budget()
   if field('state') ~= 'running' then return end
@@ -128,8 +124,14 @@ local function check_budget()
     local limit = field('max_' .. name)
     if limit and tonumber(field(counter) or 0) > tonumber(limit) then
       redis.call('HSET', JOB, 'state', 'failed', 'stopped_by', name)
+      return
     end
   end
+end
+
+local function set_budget(limits)
+  for name, limit in pairs(limits) do redis.call('HSET', JOB, name, limit) end
+  check_budget()
 end
 
 local moves = {}

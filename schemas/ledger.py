@@ -17,6 +17,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from schemas.budget import NO_LIMITS, Limits, StoppedBy
 from schemas.dead_letter import AttemptRecord, Buried
 from schemas.errors import BrokerUnavailable, JobUnknown
 from schemas.job import Priority
@@ -73,26 +74,10 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The error budget in absolute numbers, None for no limit; one more stops the job."""
-
-    rows_error: int | None = None
-    chunks_dead: int | None = None
-
-    def as_json(self) -> str:
-        """Return the limits there are under the names that the ledger uses."""
-        limits = {"max_rows_error": self.rows_error, "max_chunks_dead": self.chunks_dead}
-        return json.dumps({name: limit for name, limit in limits.items() if limit is not None})
-
-
-NO_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
     """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock.
 
-    `stopped_by` is the error budget that ran out, `rows_error` or `chunks_dead`.
+    `stopped_by` is the one of `limits` that was passed.
     """
 
     job_id: str
@@ -111,7 +96,8 @@ class JobStatus:
     scoring_seconds: float
     row_errors: Mapping[str, int]
     dead_by_code: Mapping[str, int]
-    stopped_by: str | None
+    limits: Limits
+    stopped_by: StoppedBy | None
     opened: float
     closed: float | None
     now: float
@@ -273,7 +259,8 @@ class Ledger:
     ) -> int:
         """Queue dead or cancelled chunks again; return how many there were.
 
-        A job that was halted or stopped goes on. Limits replace the job's own where there are any.
+        A job that was halted or stopped goes on, unless it is still above its limits; they replace
+        the job's own where there are any.
 
         `generation` is the job's from now on, unless it is higher already. Cut off in between, it
         is to be repeated as a whole.
@@ -419,6 +406,9 @@ def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: flo
     def number(name: str) -> int:
         return int(job.get(name, 0))
 
+    def limit(name: str) -> int | None:
+        return int(job[name]) if name in job else None
+
     def counts(kind: str) -> dict[str, int]:
         prefix = f"{kind}:"
         found = {k.removeprefix(prefix): int(v) for k, v in codes.items() if k.startswith(prefix)}
@@ -441,7 +431,8 @@ def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: flo
         scoring_seconds=float(job.get("scoring_seconds", 0)),
         row_errors=counts("row"),
         dead_by_code=counts("chunk"),
-        stopped_by=job.get("stopped_by"),
+        limits=Limits(rows_error=limit("max_rows_error"), chunks_dead=limit("max_chunks_dead")),
+        stopped_by=cast("StoppedBy | None", job.get("stopped_by")),
         opened=float(job["opened"]),
         closed=float(job["closed"]) if "closed" in job else None,
         now=now,

@@ -84,6 +84,8 @@ def _known_states(ledger: Ledger, manifest: Manifest) -> list[ChunkState] | None
 
 
 def _restore(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey) -> bool:
+    if found.missing and not found.cancelled:
+        storage.delete(layout.summary(manifest.spec.output))
     fresh = not (found.results or found.dead or found.cancelled)
     sums = None if fresh else tally(storage, manifest, found)
     restored = ledger.open(
@@ -96,6 +98,7 @@ def _restore(storage: Storage, ledger: Ledger, manifest: Manifest, found: Survey
         states=None if fresh else [found.state_of(c) for c in range(manifest.chunks)],
         counters=sums.counters() if sums else None,
         buried=sums.buried if sums else None,
+        limits=found.limits,
     )
     if restored and found.cancelled:
         ledger.cancel(manifest.job_id)
@@ -123,6 +126,8 @@ def _settle(
         return
     ended = (ChunkState.DEAD, ChunkState.CANCELLED)
     sent_again = [c for c in found.missing if known[c] in ended]
-    halted = found.missing and ledger.status(job_id).state is JobState.FAILED
-    if sent_again or halted:
-        ledger.reopen(job_id, sent_again, generation=found.generation)
+    status = ledger.status(job_id)
+    halted = found.missing and status.state is JobState.FAILED
+    if sent_again or halted or found.generation > status.generation:
+        storage.delete(layout.summary(manifest.spec.output))
+        ledger.reopen(job_id, sent_again, generation=found.generation, limits=found.limits)

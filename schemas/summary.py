@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final, Literal
 
+from schemas.budget import StoppedBy
 from schemas.job import JobId, Record, SkippedFile
 from schemas.states import JobState
 
@@ -10,11 +11,18 @@ SUMMARY_VERSION: Final = 1
 
 
 class Summary(Record):
-    """Written once a job has ended, from its results and dead letters."""
+    """Written once a job has ended, from its results and dead letters.
+
+    `stopped_by` is the error budget that was passed: no further chunk was begun from then on.
+    `max_row_errors` and `max_dead_chunks` are what the budgets allowed, None for any number.
+    """
 
     version: Literal[1] = SUMMARY_VERSION
     job_id: JobId
     state: JobState
+    stopped_by: StoppedBy | None
+    max_row_errors: int | None
+    max_dead_chunks: int | None
     model: str
     model_digest: str
     rows: int

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from schemas import layout
+from schemas.budget import Limits, limits_of
 from schemas.dead_letter import Buried, DeadLetter
 from schemas.generation import generation_of_chunks, read_generations
 from schemas.job import Manifest, parse_record
@@ -33,6 +34,7 @@ class Survey:
     results: frozenset[int]
     dead: dict[int, int]
     generation: int
+    limits: Limits
     cancelled: bool
 
     @property
@@ -118,6 +120,7 @@ def survey(storage: Storage, manifest: Manifest) -> Survey:
             and (chunk not in sent_again or number >= sent_again[chunk].number)
         },
         generation=max((g.number for g in generations), default=0),
+        limits=limits_of(manifest, generations),
         cancelled=storage.exists(layout.cancelled(output)),
     )
 

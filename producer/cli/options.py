@@ -159,7 +159,18 @@ class ScoringOptions:
         typer.Option(
             "--max-row-errors",
             metavar="N|P%",
-            help="More rows with an error than this fail the job (exit code 4).",
+            help="Stop the job once more rows than this have an error: failed, exit code 4.",
+            rich_help_panel=FAULTS,
+            show_default=False,
+        ),
+    ] = None
+    max_dead_chunks: Annotated[
+        str | None,
+        typer.Option(
+            "--max-dead-chunks",
+            metavar="N|P%",
+            help="Stop the job early once more chunks than this are dead. A job with any dead "
+            "chunk ends as failed, exit code 3.",
             rich_help_panel=FAULTS,
             show_default=False,
         ),
@@ -194,13 +205,14 @@ class ScoringOptions:
             dtype=self.dtype,
             all_scores=self.all_scores,
             skip_bad_files=self.skip_bad_files,
-            max_row_errors=parse_error_budget(self.max_row_errors),
+            max_row_errors=parse_error_budget("--max-row-errors", self.max_row_errors),
+            max_dead_chunks=parse_error_budget("--max-dead-chunks", self.max_dead_chunks),
             priority=priority,
         )
 
 
-def parse_error_budget(text: str | None) -> "ErrorBudget | None":
-    """Return the budget in `text`: a number of rows, or a share such as `0.5%`.
+def parse_error_budget(option: str, text: str | None) -> "ErrorBudget | None":
+    """Return the budget that `option` was given: a number, or a share such as `0.5%`.
 
     Raises:
         UsageError: It is neither.
@@ -213,11 +225,10 @@ def parse_error_budget(text: str | None) -> "ErrorBudget | None":
         return None
     number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
-        return ErrorBudget(percent=float(number)) if percent else ErrorBudget(rows=int(number))
+        return ErrorBudget(percent=float(number)) if percent else ErrorBudget(count=int(number))
     except (ValueError, ValidationError):
         raise UsageError(
-            f"--max-row-errors {text}: give a number of rows such as 100, or a share of all rows "
-            "such as 0.5%"
+            f"{option} {text}: give a number such as 100, or a share of all such as 0.5%"
         ) from None
 
 

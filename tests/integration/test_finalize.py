@@ -89,8 +89,8 @@ def test_a_job_cancelled_after_its_last_chunk_has_succeeded(
 @pytest.mark.parametrize(
     ("budget", "state"),
     [
-        (ErrorBudget(rows=4), JobState.SUCCEEDED),
-        (ErrorBudget(rows=3), JobState.FAILED),
+        (ErrorBudget(count=4), JobState.SUCCEEDED),
+        (ErrorBudget(count=3), JobState.FAILED),
         (ErrorBudget(percent=20), JobState.SUCCEEDED),
         (ErrorBudget(percent=19), JobState.FAILED),
     ],

@@ -3,9 +3,10 @@
 import pytest
 import redis
 
+from schemas.budget import Limits
 from schemas.dead_letter import Buried
 from schemas.errors import JobUnknown
-from schemas.ledger import Begin, Ledger, Limits
+from schemas.ledger import Begin, Ledger
 from schemas.states import JobState
 from support.ledger_moves import (
     CANCELLED,
@@ -152,6 +153,27 @@ def test_a_stopped_job_goes_on_within_the_budget_it_is_given(ledger: Ledger) -> 
     ledger.finish(JOB, 2, account_of(2, nulls=1))
 
     assert ledger.status(JOB).stopped_by == "rows_error"
+
+
+def test_a_stopped_job_stays_stopped_while_it_is_above_its_budget(ledger: Ledger) -> None:
+    enter(ledger, limits=Limits(chunks_dead=1))
+    for chunk in range(3):
+        bury(ledger, chunk)
+
+    ledger.reopen(JOB, [0], generation=1)
+    assert (ledger.status(JOB).stopped_by, claim(ledger)) == ("chunks_dead", [])
+    ledger.reopen(JOB, [1], generation=2)
+
+    assert ledger.status(JOB).stopped_by is None
+    assert sorted(claim(ledger)) == [0, 1, 3]
+
+
+def test_a_job_restored_above_its_budget_is_stopped_at_once(ledger: Ledger) -> None:
+    enter(ledger, counters={"rows_error": 3}, limits=Limits(rows_error=2))
+
+    status = ledger.status(JOB)
+    assert (status.state, status.stopped_by) == (JobState.FAILED, "rows_error")
+    assert status.limits == Limits(rows_error=2)
 
 
 def test_where_an_attempt_was_is_known_to_the_next_until_the_chunk_succeeds(

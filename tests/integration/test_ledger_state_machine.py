@@ -20,7 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from schemas.ledger import Ledger, Limits
+from schemas.budget import Limits
+from schemas.ledger import Ledger
 from schemas.states import LEGAL_MOVES, ChunkState, JobState
 from support.ledger_moves import (
     CANCELLED,
@@ -96,15 +97,15 @@ class Model:
         if to in (SUCCEEDED, DEAD, CANCELLED):
             self.attempts.pop(chunk, None)
             self.trails.pop(chunk, None)
-        if to is SUCCEEDED:
-            self.check_budget("rows_error", self.states.count(SUCCEEDED), self.limits.rows_error)
-        if to is DEAD:
-            self.check_budget("chunks_dead", self.states.count(DEAD), self.limits.chunks_dead)
+        if to in (SUCCEEDED, DEAD):
+            self.check_budget()
 
-    def check_budget(self, name: str, count: int, limit: int | None) -> None:
-        """Stop the job when there are more of something than its budget allows."""
-        if limit is not None and count > limit and self.job is JobState.RUNNING:
-            self.job, self.stopped_by = JobState.FAILED, name
+    def check_budget(self) -> None:
+        """Stop the job when it has more of something than its budget allows."""
+        errors, dead = self.states.count(SUCCEEDED), self.states.count(DEAD)
+        passed = self.limits.passed(rows_error=errors, chunks_dead=dead)
+        if passed and self.job is JobState.RUNNING:
+            self.job, self.stopped_by = JobState.FAILED, passed
 
     def give_back(self, chunk: int, to: ChunkState) -> None:
         """End an attempt without an outcome: a cancelled job takes nothing back."""
@@ -372,6 +373,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 model.limits.chunks_dead if limits.chunks_dead is None else limits.chunks_dead
             ),
         )
+        model.check_budget()
 
     # What always holds
 

@@ -130,19 +130,21 @@ def test_a_command_gets_its_own_options_beside_the_scoring_options() -> None:
     ("text", "budget"),
     [
         (None, None),
-        ("0", ErrorBudget(rows=0)),
-        ("100", ErrorBudget(rows=100)),
+        ("0", ErrorBudget(count=0)),
+        ("100", ErrorBudget(count=100)),
         ("0.5%", ErrorBudget(percent=0.5)),
     ],
 )
-def test_an_error_budget_is_rows_or_a_share(text: str | None, budget: ErrorBudget | None) -> None:
-    assert parse_error_budget(text) == budget
+def test_an_error_budget_is_a_number_or_a_share(
+    text: str | None, budget: ErrorBudget | None
+) -> None:
+    assert parse_error_budget("--max-dead-chunks", text) == budget
 
 
 @pytest.mark.parametrize("text", ["", "%", "many", "-1", "101%", "1.5", "nan%"])
 def test_an_error_budget_that_makes_no_sense_is_bad_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="--max-row-errors"):
-        parse_error_budget(text)
+    with pytest.raises(UsageError, match="--max-dead-chunks"):
+        parse_error_budget("--max-dead-chunks", text)
 
 
 def test_usage_errors_end_with_2() -> None:

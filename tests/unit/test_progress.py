@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.progress import Idleness, Meter, Progress
+from schemas.budget import NO_LIMITS
 from schemas.ledger import JobStatus
 from schemas.states import ChunkState, JobState
 
@@ -30,6 +31,7 @@ def _status(now: float, rows_scored: int = 0, rows: int = 1_000, **changes: Any)
         "scoring_seconds": 0.0,
         "row_errors": {},
         "dead_by_code": {},
+        "limits": NO_LIMITS,
         "stopped_by": None,
         "opened": 0.0,
         "closed": None,

@@ -12,6 +12,7 @@ from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import ManifestMissing
 from schemas.generation import Generation, generation_of_chunks
 from schemas.job import (
+    BUDGETS,
     ErrorBudget,
     InputFile,
     JobSpec,
@@ -44,9 +45,9 @@ def tuples(items: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(items, max_size=3).map(tuple)
 
 
-BUDGETS = some(
+ERROR_BUDGETS = some(
     ErrorBudget,
-    rows=st.none() | COUNT,
+    count=st.none() | COUNT,
     percent=st.none() | st.floats(min_value=0, max_value=100),
 )
 SPECS = some(
@@ -59,7 +60,8 @@ SPECS = some(
     chunk_rows=st.integers(min_value=1, max_value=2**31),
     max_length=st.none() | st.integers(min_value=8, max_value=2**20),
     token_budget=st.none() | st.integers(min_value=1, max_value=2**30),
-    max_row_errors=st.none() | BUDGETS,
+    max_row_errors=st.none() | ERROR_BUDGETS,
+    max_dead_chunks=st.none() | ERROR_BUDGETS,
     priority=st.sampled_from(["high", "normal", "low"]),
 )
 MODEL_FILES = some(ModelFile, path=TEXT, size=COUNT, sha256=TEXT)
@@ -216,14 +218,14 @@ def test_a_job_id_is_a_plain_name(job_id: str) -> None:
 @pytest.mark.parametrize(
     ("budget", "errors", "rows", "within"),
     [
-        (ErrorBudget(rows=0), 0, 100, True),
-        (ErrorBudget(rows=0), 1, 100, False),
-        (ErrorBudget(rows=5), 5, 100, True),
+        (ErrorBudget(count=0), 0, 100, True),
+        (ErrorBudget(count=0), 1, 100, False),
+        (ErrorBudget(count=5), 5, 100, True),
         (ErrorBudget(percent=0), 0, 0, True),
         (ErrorBudget(percent=0.57), 57, 10_000, True),
         (ErrorBudget(percent=0.57), 58, 10_000, False),
         (ErrorBudget(percent=100), 7, 7, True),
-        (ErrorBudget(rows=5, percent=1), 5, 100, False),
+        (ErrorBudget(count=5, percent=1), 5, 100, False),
         (ErrorBudget(), 100, 100, True),
     ],
     ids=str,
@@ -231,15 +233,16 @@ def test_a_job_id_is_a_plain_name(job_id: str) -> None:
 def test_a_budget_holds_up_to_its_border(
     budget: ErrorBudget, errors: int, rows: int, within: bool
 ) -> None:
-    assert budget.allows(errors, rows) is within
+    limit = budget.limit(rows)
+
+    assert (limit is None or errors <= limit) is within
 
 
 @given(st.integers(min_value=0, max_value=10_000), st.integers(min_value=1, max_value=10**12))
 def test_a_share_of_rows_is_counted_as_it_is_written(hundredths: int, times: int) -> None:
     budget = ErrorBudget(percent=hundredths / 100)
 
-    assert budget.allows(hundredths * times, 10_000 * times)
-    assert not budget.allows(hundredths * times + 1, 10_000 * times)
+    assert budget.limit(10_000 * times) == hundredths * times
 
 
 def test_the_same_model_under_another_name_makes_the_same_job() -> None:
@@ -258,6 +261,12 @@ def test_another_spec_or_model_is_another_job(change: dict[str, Any]) -> None:
 
     assert spec_digest(SPEC, "d1") != spec_digest(other, "d1")
     assert spec_digest(SPEC, "d1") != spec_digest(SPEC, "d2")
+
+
+def test_another_error_budget_makes_no_other_job() -> None:
+    budgets = dict.fromkeys(BUDGETS, ErrorBudget(count=3))
+
+    assert spec_digest(SPEC, "d1") == spec_digest(SPEC.model_copy(update=budgets), "d1")
 
 
 def test_the_newest_generation_that_names_a_chunk_counts_for_it() -> None:
