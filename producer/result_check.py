@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from polars.exceptions import PanicException, PolarsError
 
 from producer.findings import Finding, FindingKind
+from producer.result_file import own_schema, read_result, schema_problem
 from schemas import layout
 from schemas.chunks import Chunk
 from schemas.errors import InputCorrupt, InputMissing
 from schemas.job import Manifest
-from schemas.parquet import decoding
-from schemas.results import ResultAccount, parse_account, result_schema
+from schemas.results import ResultAccount
 from schemas.storage import Storage
 
 # Ranges of rows that a message names before it only counts.
@@ -50,10 +49,10 @@ def check_result(storage: Storage, manifest: Manifest, chunk: Chunk) -> ChunkChe
     """
     uri = layout.result(manifest.spec.output, chunk.index)
     try:
-        account, table = _read(storage, uri)
-        return _checked(manifest, chunk, account, table)
+        footer, table = read_result(storage, uri)
+        return _checked(manifest, chunk, footer.account, table)
     except (InputCorrupt, InputMissing, PolarsError, PanicException) as error:
-        found = _finding(FindingKind.RESULT_DAMAGED, chunk, f"cannot be read: {error}", chunk.rows)
+        found = _finding(FindingKind.RESULT_DAMAGED, chunk, f"cannot be used: {error}", chunk.rows)
         return ChunkCheck(rows_missing=chunk.rows, findings=[found])
 
 
@@ -66,20 +65,14 @@ def row_ranges(rows: Sequence[int] | NDArray[np.int64]) -> str:
     return ", ".join(named) + (f" and {more} more ranges" if more else "")
 
 
-def _read(storage: Storage, uri: str) -> tuple[ResultAccount, pa.Table]:
-    content = pa.BufferReader(storage.read(uri))
-    with decoding(uri), pq.ParquetFile(content, page_checksum_verification=True) as file:
-        return parse_account(file.metadata.metadata, uri), file.read(use_threads=False)
-
-
 def _checked(
     manifest: Manifest, chunk: Chunk, account: ResultAccount, table: pa.Table
 ) -> ChunkCheck:
-    wrong = _schema_problem(manifest, table.schema)
+    wrong = schema_problem(manifest, table.schema)
     if wrong:
         found = _finding(FindingKind.RESULT_SCHEMA, chunk, wrong, chunk.rows)
         return ChunkCheck(rows=table.num_rows, rows_missing=chunk.rows, findings=[found])
-    columns = [name for name in _own_schema(manifest).names if name != "scores"]
+    columns = [name for name in own_schema(manifest).names if name != "scores"]
     counts = _count(pl.DataFrame(table.select(columns)), manifest, chunk)
     check = ChunkCheck(
         rows=table.num_rows, rows_scored=counts["scored"], errors=_errors(table.column("error"))
@@ -94,22 +87,6 @@ def _checked(
         ids = table.select(list(manifest.spec.id_columns))
         check.ids = ids.take(pa.array(np.argsort(rows)))
     return check
-
-
-def _own_schema(manifest: Manifest) -> pa.Schema:
-    return result_schema([], all_scores=manifest.spec.all_scores)
-
-
-def _schema_problem(manifest: Manifest, schema: pa.Schema) -> str | None:
-    own = _own_schema(manifest)
-    names = [*manifest.spec.id_columns, *own.names]
-    if schema.names != names:
-        return f"has the columns {', '.join(schema.names)} instead of {', '.join(names)}"
-    for expected in own:
-        kind = schema.field(expected.name).type
-        if kind != expected.type:
-            return f"has a column {expected.name!r} of {kind} instead of {expected.type}"
-    return None
 
 
 def _count(frame: pl.DataFrame, manifest: Manifest, chunk: Chunk) -> dict[str, int]:

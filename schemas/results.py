@@ -1,7 +1,14 @@
-"""The result of a chunk: its Arrow schema and the account in its file's metadata."""
+"""The result of a chunk: its Arrow schema, and what its file's footer says and vouches for.
 
+A result is its data and then the footer. The footer holds the account and the SHA-256 of the
+data; the SHA-256 of the footer, which the summary keeps, so stands for every byte of the object.
+"""
+
+import hashlib
+import io
 from collections.abc import Mapping
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,13 +16,19 @@ from pydantic import ValidationError
 
 from schemas.errors import InputCorrupt
 from schemas.job import JobId, Record
-from schemas.parquet import open_parquet
+from schemas.parquet import decoding
 from schemas.storage import Storage
 
 RESULT_VERSION: Final = 1
 # At most this many rows in one row group of a result, so that readers stay small.
 RESULT_ROW_GROUP_ROWS = 65_536
-_METADATA_KEY = b"bulkscore"
+_ACCOUNT_KEY = b"bulkscore"
+_DATA_SHA256_KEY = b"bulkscore.data_sha256"
+# A Parquet file ends with the length of its metadata (4 bytes) and the magic.
+_FRAME_BYTES = 8
+_MAGIC = b"PAR1"
+# Read from the end of a result: its footer fits, unless it has many row groups or columns.
+_TAIL_BYTES = 64 * 1024
 
 # Names of our own columns; an id column may not be called like one of them.
 RESERVED_COLUMNS = (
@@ -73,32 +86,94 @@ def result_schema(id_fields: list[pa.Field], *, all_scores: bool) -> pa.Schema:
     )
 
 
-def account_metadata(account: ResultAccount) -> dict[bytes, bytes]:
-    """Return the key-value metadata that carries `account` in a Parquet footer."""
-    return {_METADATA_KEY: account.model_dump_json().encode()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFooter:
+    """What lies behind the data of a result.
+
+    Attributes:
+        account: What the result says of itself.
+        data_sha256: Hexadecimal SHA-256 of the data when it was written.
+        sha256: SHA-256 of the footer itself, 32 bytes.
+    """
+
+    account: ResultAccount
+    data_sha256: str
+    sha256: bytes
 
 
-def parse_account(metadata: Mapping[bytes, bytes] | None, uri: str) -> ResultAccount:
-    """Return the account in a result's footer.
+def footer_metadata(account: ResultAccount, data_sha256: str) -> dict[bytes, bytes]:
+    """Return the key-value metadata that a result's footer carries."""
+    return {
+        _ACCOUNT_KEY: account.model_dump_json().encode(),
+        _DATA_SHA256_KEY: data_sha256.encode(),
+    }
+
+
+def split_result(content: bytes, uri: str) -> tuple[memoryview, bytes]:
+    """Return the data and the footer of a whole result object.
 
     Raises:
-        InputCorrupt: The file at `uri` is not a result of ours.
+        InputCorrupt: It does not end as a Parquet file does.
     """
-    if not metadata or _METADATA_KEY not in metadata:
+    size = _footer_bytes(content[-_FRAME_BYTES:], len(content), uri)
+    return memoryview(content)[:-size], content[-size:]
+
+
+def parse_footer(footer: bytes, uri: str) -> ResultFooter:
+    """Return what the footer of the result at `uri` says.
+
+    Raises:
+        InputCorrupt: It is damaged, or not that of a result of ours.
+    """
+    with decoding(uri):
+        metadata: Mapping[bytes, bytes] = pq.read_metadata(pa.BufferReader(footer)).metadata or {}
+    account, data_sha256 = metadata.get(_ACCOUNT_KEY), metadata.get(_DATA_SHA256_KEY)
+    if account is None or data_sha256 is None:
         raise InputCorrupt(f"{uri} is not a result of bulkscore: its footer carries no account")
+    return ResultFooter(
+        account=_parse_account(account, uri),
+        data_sha256=data_sha256.decode(errors="replace"),
+        sha256=hashlib.sha256(footer).digest(),
+    )
+
+
+def read_footer(storage: Storage, uri: str) -> ResultFooter:
+    """Read the footer of the result object at `uri`, and no data.
+
+    Raises:
+        InputMissing: There is no such object.
+        InputCorrupt: It is damaged, or not a result of ours.
+    """
+    with storage.open(uri) as stream:
+        length = stream.seek(0, io.SEEK_END)
+        tail = _last_bytes(stream, length, _TAIL_BYTES)
+        size = _footer_bytes(tail[-_FRAME_BYTES:], length, uri)
+        if size > len(tail):
+            tail = _last_bytes(stream, length, size)
+    return parse_footer(tail[-size:], uri)
+
+
+def read_account(storage: Storage, uri: str) -> ResultAccount:
+    """Read the account of the result object at `uri`, from its footer alone."""
+    return read_footer(storage, uri).account
+
+
+def _parse_account(body: bytes, uri: str) -> ResultAccount:
     try:
-        return ResultAccount.model_validate_json(metadata[_METADATA_KEY])
+        return ResultAccount.model_validate_json(body)
     except ValidationError as error:
         problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
         raise InputCorrupt(f"the account in the footer of {uri} is damaged: {problems}") from None
 
 
-def read_account(storage: Storage, uri: str) -> ResultAccount:
-    """Read the account of the result object at `uri`, from its footer alone."""
-    with open_parquet(storage, uri) as file:
-        return parse_account(_footer(file), uri)
+def _last_bytes(stream: BinaryIO, length: int, size: int) -> bytes:
+    stream.seek(max(0, length - size))
+    return stream.read()
 
 
-def _footer(file: pq.ParquetFile) -> Mapping[bytes, bytes] | None:
-    metadata: Mapping[bytes, bytes] | None = file.metadata.metadata
-    return metadata
+def _footer_bytes(frame: bytes, length: int, uri: str) -> int:
+    """Return the size of the footer, by the last bytes of an object of so many bytes."""
+    size = int.from_bytes(frame[:4], "little") + _FRAME_BYTES
+    if frame[4:] != _MAGIC or size > length:
+        raise InputCorrupt(f"{uri} is not Parquet, or its end is missing")
+    return size

@@ -1,6 +1,7 @@
 """Collects the rows of a chunk's result in a local file, and publishes it once, whole."""
 
 import contextlib
+import hashlib
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -8,7 +9,12 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.results import RESULT_ROW_GROUP_ROWS, ResultAccount, account_metadata
+from schemas.results import (
+    RESULT_ROW_GROUP_ROWS,
+    ResultAccount,
+    footer_metadata,
+    split_result,
+)
 from schemas.storage import Storage
 from schemas.storage_errors import translated
 
@@ -69,10 +75,19 @@ class ResultWriter:
             )
         writer = self._flush()
         with translated(str(self._path)):
-            writer.add_key_value_metadata(account_metadata(account))
+            # Every row group is in the file by now; what follows is the footer and nothing else.
+            with self._path.open("rb") as rows:
+                data_sha256 = hashlib.file_digest(rows, "sha256")
+                data_bytes = rows.tell()
+            writer.add_key_value_metadata(footer_metadata(account, data_sha256.hexdigest()))
             writer.close()
-            data = self._path.read_bytes()
-        return storage.create(uri, data)
+            content = self._path.read_bytes()
+        data, _ = split_result(content, uri)
+        if len(data) != data_bytes:
+            raise AssertionError(
+                f"bug: {data_bytes} bytes of {uri} were summed, its footer begins at {len(data)}"
+            )
+        return storage.create(uri, content)
 
     def _flush(self) -> pq.ParquetWriter:
         """Write the rows held as row groups and return the open file."""

@@ -1,5 +1,7 @@
 """Jobs as they lie under an output, made without a model: manifest, results and dead letters."""
 
+import hashlib
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +13,7 @@ from schemas.chunks import Chunk, ChunkTable, sha256_of
 from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.generation import Generation
 from schemas.job import InputFile, JobSpec, Manifest, ModelPin
-from schemas.results import ResultAccount, account_metadata
+from schemas.results import ResultAccount, footer_metadata
 from schemas.storage import Storage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -91,11 +93,20 @@ def store_result(
 ) -> ResultAccount:
     """Create the result of a chunk and return its account; its rows are left out."""
     account = account_of(chunk, job_id=manifest.job_id, nulls=nulls, **changes)
-    sink = pa.BufferOutputStream()
     table = pa.table({"source_row": pa.array(range(account.rows), pa.int64())})
-    pq.write_table(table.replace_schema_metadata(account_metadata(account)), sink)
-    assert storage.create(layout.result(manifest.spec.output, chunk), sink.getvalue().to_pybytes())
+    uri = layout.result(manifest.spec.output, chunk)
+    assert storage.create(uri, result_bytes(table, account))
     return account
+
+
+def result_bytes(table: pa.Table, account: ResultAccount) -> bytes:
+    """Return a result object of these rows with this account, whether it is theirs or not."""
+    content = io.BytesIO()
+    with pq.ParquetWriter(content, table.schema, write_page_checksum=True) as writer:
+        writer.write_table(table)
+        data_sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+        writer.add_key_value_metadata(footer_metadata(account, data_sha256))
+    return content.getvalue()
 
 
 def store_dead_letter(

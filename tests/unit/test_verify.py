@@ -12,7 +12,7 @@ import pytest
 
 from producer.findings import KEPT_PER_KIND, FindingKind
 from producer.manifest import create_job
-from producer.result_check import row_ranges
+from producer.result_check import check_result, row_ranges
 from producer.verify import CHUNKS_PER_SPAN, VerifyReport, verify
 from schemas import layout
 from schemas.dead_letter import DeadLetter
@@ -21,10 +21,11 @@ from schemas.finalize import finalize
 from schemas.generation import Generation
 from schemas.job import JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks
-from schemas.results import ResultAccount, account_metadata, result_schema
+from schemas.results import ResultAccount, read_account, result_schema, split_result
 from schemas.storage import Storage
 from schemas.survey import survey
 from support import corpora
+from support.stored_jobs import result_bytes
 
 Change = Callable[[dict[str, list[Any]]], None]
 MODEL = ModelPin(
@@ -117,8 +118,7 @@ class Job:
         schema = pa.schema([field.with_nullable(True) for field in own])
         table = pa.table([columns[name] for name in schema.names], schema=schema)
         path = Path(layout.result(self.output, number))
-        metadata = account_metadata(told)
-        pq.write_table(table.replace_schema_metadata(metadata), path, write_page_checksum=True)
+        path.write_bytes(result_bytes(table, told))
 
     def bury(self, number: int, generation: int = 0, **changes: Any) -> None:
         chunk = self.chunks[number]
@@ -342,12 +342,30 @@ def test_a_damaged_result_is_named_and_the_others_are_counted(
     assert report.rows_missing == 10
 
 
+def test_a_bit_that_flips_anywhere_in_the_data_of_a_result_is_noticed(scored: Job) -> None:
+    path = Path(layout.result(scored.output, 1))
+    content = path.read_bytes()
+    data, _ = split_result(content, str(path))
+    places = range(0, len(data), 7)
+
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        check = check_result(scored.storage, scored.manifest, scored.chunks[1])
+        assert [f.kind for f in check.findings] == [FindingKind.RESULT_DAMAGED], place
+        assert f"the data of {path} is not what was written" in check.findings[0].message
+
+    assert len(places) > 100
+
+
 def test_a_result_without_account_or_with_other_columns_is_named(scored: Job) -> None:
     path = Path(layout.result(scored.output, 1))
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata(None), path)
     other = Path(layout.result(scored.output, 3))
-    pq.write_table(pq.read_table(other).drop(["score"]), other)
+    account = read_account(scored.storage, str(other))
+    other.write_bytes(result_bytes(pq.read_table(other).drop(["score"]), account))
 
     report = scored.verify()
 

@@ -1,6 +1,7 @@
 """A result is created once and whole, with its account; nothing of a failed one stays behind."""
 
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import StorageUnavailable
-from schemas.results import RESULT_ROW_GROUP_ROWS, ResultAccount, read_account
+from schemas.results import (
+    RESULT_ROW_GROUP_ROWS,
+    ResultAccount,
+    read_account,
+    read_footer,
+    split_result,
+)
 from schemas.storage import Storage
 from support.files import limited_to, open_under
 from support.stored_jobs import account_of
@@ -59,6 +66,16 @@ def test_rows_written_in_several_goes_come_out_in_order_with_the_account(
     assert read_account(Storage(), uri) == account(1_000)
     assert [path.name for path in Path(uri).parent.iterdir()] == ["part-000003.parquet"]
     assert list(scratch.iterdir()) == []
+
+
+def test_the_footer_carries_the_sum_of_every_byte_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+
+    write(path, [table_of(50_000, n) for n in range(4)], account(200_000))
+
+    data, _ = split_result(path.read_bytes(), str(path))
+    assert pq.read_metadata(path).num_row_groups > 1
+    assert read_footer(Storage(), str(path)).data_sha256 == sha256(data).hexdigest()
 
 
 def test_pages_carry_checksums_so_that_a_flipped_bit_is_seen(tmp_path: Path) -> None:
