@@ -15,7 +15,6 @@ from schemas.errors import (
     InputCorrupt,
     InputMissing,
     SchemaMismatch,
-    UsageError,
 )
 from schemas.job import SkippedFile
 from schemas.parquet import decoding, open_parquet
@@ -71,7 +70,7 @@ def read_footers(
         InputMissing: A file is gone since it was listed.
         InputCorrupt: A file is not Parquet, damaged or encrypted.
         SchemaMismatch: A column is absent or of a wrong type, or files disagree.
-        UsageError: An id column is named twice or like a result column, or every file is bad.
+        UsageError: An id column is named twice or like a result column.
     """
     columns = Columns(text=text_column, ids=tuple(id_columns))
     footers: list[Footer] = []
@@ -86,8 +85,6 @@ def read_footers(
         else:
             raise found
         progress(done, len(files))
-    if skipped and not footers:
-        raise UsageError(f"all {len(files)} files are bad; the first: {skipped[0].reason}")
     return footers, skipped
 
 

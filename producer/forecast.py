@@ -37,15 +37,15 @@ def forecast(
         SchemaMismatch: A column is missing or holds no text, or files disagree.
     """
     max_length = choose_max_length(model, spec.max_length)
-    footers, skipped = take_inventory(storage, spec, progress)
-    plan = make_plan(footers, spec.chunk_rows)
+    found = take_inventory(storage, spec, progress)
+    plan = make_plan(found.footers, spec.chunk_rows)
     return Forecast(
         files=plan.files,
         rows=plan.rows,
         chunks=len(plan.chunks),
         text_bytes=plan.text_bytes,
         tokens=estimate_tokens(rows=plan.rows, text_bytes=plan.text_bytes, max_length=max_length),
-        skipped_files=tuple(skipped),
+        skipped_files=tuple(found.skipped),
         model=model.ref,
         model_digest=model.digest,
         labels=model.labels,

@@ -1,5 +1,7 @@
 """What a job would read: the files of its corpus with their footers, and what is left out."""
 
+from dataclasses import dataclass
+
 from producer.corpus import distinct, files_of
 from producer.footers import Footer, Progress, read_footers
 from schemas.errors import BulkError, InputCorrupt, InputMissing, SchemaMismatch, UsageError
@@ -9,10 +11,26 @@ from schemas.storage import ObjectStat, Storage
 ADVICE = "mend or remove it, or leave out what is bad with --skip-bad-files"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The files that the inputs of a job give, and the inputs that give none."""
+
+    files: list[ObjectStat]
+    missing: list[SkippedFile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The footers of a corpus in order, and what `--skip-bad-files` leaves out of it."""
+
+    footers: list[Footer]
+    skipped: list[SkippedFile]
+
+
 def take_inventory(
     storage: Storage, spec: JobSpec, progress: Progress = lambda _done, _all: None
-) -> tuple[list[Footer], list[SkippedFile]]:
-    """Return the footers of the corpus in order, and what `--skip-bad-files` leaves out.
+) -> Inventory:
+    """Return what a job would read of all that its inputs give.
 
     Left out are files that cannot be read or do not agree with the others, and inputs that give
     no file at all.
@@ -23,25 +41,21 @@ def take_inventory(
         SchemaMismatch: A column is absent or of a wrong type, or files disagree.
         UsageError: An id column is named twice or like a result column, or all is bad.
     """
-    files, missing = _list_files(storage, spec)
-    try:
-        footers, bad = read_footers(
-            storage,
-            files,
-            text_column=spec.text_column,
-            id_columns=spec.id_columns,
-            skip_bad_files=spec.skip_bad_files,
-            progress=progress,
-        )
-    except (InputCorrupt, InputMissing) as error:
-        raise _advised(error) from error
-    except SchemaMismatch as error:
-        # Of a single file it is the option that is wrong, not the file.
-        raise (_advised(error) if len(files) > 1 else error) from error
-    return footers, [*missing, *bad]
+    listing = list_corpus(storage, spec)
+    found = read_corpus(storage, spec, listing, progress)
+    if not found.footers:
+        first = found.skipped[len(listing.missing)]
+        raise UsageError(f"all {len(listing.files)} files are bad; the first: {first.reason}")
+    return found
 
 
-def _list_files(storage: Storage, spec: JobSpec) -> tuple[list[ObjectStat], list[SkippedFile]]:
+def list_corpus(storage: Storage, spec: JobSpec) -> Listing:
+    """Return the files of the corpus in the order of the inputs and by name, each once.
+
+    Raises:
+        InputMissing: An input gives no file.
+        UsageError: No input gives a file, and that was to be passed over.
+    """
     listed: list[ObjectStat] = []
     missing: list[SkippedFile] = []
     for given in spec.inputs:
@@ -53,7 +67,32 @@ def _list_files(storage: Storage, spec: JobSpec) -> tuple[list[ObjectStat], list
             missing.append(SkippedFile(uri=given, code=error.code, reason=str(error)))
     if missing and not listed:
         raise UsageError(f"no input gives a file; the first: {missing[0].reason}")
-    return distinct(listed), missing
+    return Listing(files=distinct(listed), missing=missing)
+
+
+def read_corpus(
+    storage: Storage, spec: JobSpec, listing: Listing, progress: Progress = lambda _done, _all: None
+) -> Inventory:
+    """Return the footers of the files in `listing`; none when all are bad and may be left out.
+
+    Raises:
+        InputMissing, InputCorrupt, SchemaMismatch, UsageError: As `take_inventory`.
+    """
+    try:
+        footers, bad = read_footers(
+            storage,
+            listing.files,
+            text_column=spec.text_column,
+            id_columns=spec.id_columns,
+            skip_bad_files=spec.skip_bad_files,
+            progress=progress,
+        )
+    except (InputCorrupt, InputMissing) as error:
+        raise _advised(error) from error
+    except SchemaMismatch as error:
+        # Of a single file it is the option that is wrong, not the file.
+        raise (_advised(error) if len(listing.files) > 1 else error) from error
+    return Inventory(footers=footers, skipped=[*listing.missing, *bad])
 
 
 def _advised(error: BulkError) -> BulkError:

@@ -1,19 +1,18 @@
 """Creates a job: its chunk table and its manifest, once."""
 
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
 from producer.footers import Footer, Progress
-from producer.inventory import take_inventory
+from producer.inventory import Inventory, take_inventory
 from producer.output import require_apart, require_empty
 from producer.plan import make_plan
 from schemas import __version__, layout
 from schemas.chunks import sha256_of
 from schemas.errors import ManifestMissing, OutputTaken, UsageError
-from schemas.job import InputFile, JobId, JobSpec, Manifest, ModelPin, SkippedFile, spec_digest
+from schemas.job import InputFile, JobId, JobSpec, Manifest, ModelPin, spec_digest
 from schemas.manifest import read_manifest
 from schemas.storage import Storage
 
@@ -24,6 +23,7 @@ def create_job(
     model: ModelPin,
     *,
     job_id: str | None = None,
+    inventory: Inventory | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> Manifest:
     """Plan a job and create its manifest; the same job again is returned as it is.
@@ -37,6 +37,7 @@ def create_job(
         spec: What the job shall do.
         model: The model version, pinned.
         job_id: Its name; made up when None.
+        inventory: What of the inputs is to be scored; all that they give when None.
         progress: Told how many of all footers are read.
 
     Raises:
@@ -49,8 +50,9 @@ def create_job(
     require_apart(spec)
     existing = find_job(storage, spec.output)
     if existing is None:
-        return _create(storage, spec, model, job_id, progress)
-    return _same_job(existing, spec, model, job_id)
+        inventory = inventory or take_inventory(storage, spec, progress)
+        return _create(storage, spec, model, job_id, inventory)
+    return same_job(existing, spec, model, job_id)
 
 
 def find_job(storage: Storage, output: str) -> Manifest | None:
@@ -60,16 +62,48 @@ def find_job(storage: Storage, output: str) -> Manifest | None:
         OutputTaken: There are objects that no job of ours accounts for.
         ManifestMissing: There is a manifest, but it is damaged.
     """
-    found = _read_if_there(storage, output)
+    found = manifest_if_there(storage, output)
     if found is None:
         try:
             require_empty(storage, output)
         except OutputTaken:
             # Another submitter may have been faster: then these are the objects of its job.
-            found = _read_if_there(storage, output)
+            found = manifest_if_there(storage, output)
             if found is None:
                 raise
     return found
+
+
+def same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
+    """Return the job that is there if it is the one asked for.
+
+    Raises:
+        OutputTaken: It differs in something.
+    """
+    differs = _differences(existing, spec, model)
+    if job_id not in (None, existing.job_id):
+        differs.append(f"job id ({existing.job_id} there, {job_id} asked for)")
+    if not differs:
+        return existing
+    raise OutputTaken(
+        f"{spec.output} already holds job {existing.job_id} of {existing.created_at:%Y-%m-%d}, "
+        f"which differs in {', '.join(differs)}. Choose another --output, or go on with that job: "
+        f"bulkscore resume {spec.output}"
+    )
+
+
+def manifest_if_there(storage: Storage, output: str) -> Manifest | None:
+    """Return the manifest under `output`, or None when there is none.
+
+    Raises:
+        ManifestMissing: There is one, but it is damaged.
+    """
+    try:
+        return read_manifest(storage, output)
+    except ManifestMissing:
+        if storage.exists(layout.manifest(output)):
+            raise
+        return None
 
 
 def new_job_id() -> str:
@@ -87,20 +121,10 @@ def _require_valid(job_id: str) -> None:
         ) from None
 
 
-def _read_if_there(storage: Storage, output: str) -> Manifest | None:
-    try:
-        return read_manifest(storage, output)
-    except ManifestMissing:
-        if storage.exists(layout.manifest(output)):
-            raise
-        return None
-
-
 def _create(
-    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str | None, progress: Progress
+    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str | None, inventory: Inventory
 ) -> Manifest:
-    footers, skipped = take_inventory(storage, spec, progress)
-    manifest, table = _planned(spec, model, job_id or new_job_id(), footers, skipped)
+    manifest, table = _planned(spec, model, job_id or new_job_id(), inventory)
     place = layout.chunk_table(spec.output, manifest.chunk_table_sha256)
     storage.create(place, table)
     body = manifest.model_dump_json(indent=2).encode()
@@ -110,18 +134,14 @@ def _create(
     winner = read_manifest(storage, spec.output)
     if winner.chunk_table_sha256 != manifest.chunk_table_sha256:
         storage.delete(place)
-    return _same_job(winner, spec, model, job_id)
+    return same_job(winner, spec, model, job_id)
 
 
 def _planned(
-    spec: JobSpec,
-    model: ModelPin,
-    job_id: str,
-    footers: Sequence[Footer],
-    skipped: Sequence[SkippedFile],
+    spec: JobSpec, model: ModelPin, job_id: str, inventory: Inventory
 ) -> tuple[Manifest, bytes]:
     """Return the manifest and the chunk table that belongs to it, as they are stored."""
-    plan = make_plan(footers, spec.chunk_rows)
+    plan = make_plan(inventory.footers, spec.chunk_rows)
     table = plan.chunks.to_bytes()
     manifest = Manifest(
         job_id=job_id,
@@ -129,8 +149,8 @@ def _planned(
         bulkscore_version=__version__,
         spec=spec,
         model=model,
-        files=tuple(_input_file(footer) for footer in footers),
-        skipped=tuple(skipped),
+        files=tuple(_input_file(footer) for footer in inventory.footers),
+        skipped=tuple(inventory.skipped),
         rows=plan.rows,
         chunks=len(plan.chunks),
         text_bytes=plan.text_bytes,
@@ -148,19 +168,6 @@ def _input_file(footer: Footer) -> InputFile:
         etag=footer.file.etag,
         rows=int(footer.group_rows.sum()),
         row_groups=len(footer.group_rows),
-    )
-
-
-def _same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
-    differs = _differences(existing, spec, model)
-    if job_id not in (None, existing.job_id):
-        differs.append(f"job id ({existing.job_id} there, {job_id} asked for)")
-    if not differs:
-        return existing
-    raise OutputTaken(
-        f"{spec.output} already holds job {existing.job_id} of {existing.created_at:%Y-%m-%d}, "
-        f"which differs in {', '.join(differs)}. Choose another --output, or go on with that job: "
-        f"bulkscore resume {spec.output}"
     )
 
 

@@ -13,6 +13,9 @@ from schemas.storage import Storage, canonical, is_s3
 # A submitter that was interrupted leaves these, and another job may still need none of them.
 _LEFT_OVER = re.compile(r"_bulkscore/chunks-[0-9a-f]+\.\w+")
 
+# Comes before the results in a listing, so that it is what the user is told.
+_COLLECTED = re.compile(rf"{layout.JOB_FOLDER_PREFIX}[^/]+/_bulkscore/manifest\.json")
+
 
 def require_apart(spec: JobSpec) -> None:
     """Refuse an output whose result would be read as corpus, or among which the corpus lies.
@@ -42,16 +45,45 @@ def require_empty(storage: Storage, output: str) -> None:
     Hidden objects of others do no harm: dataset readers pass over them as we do.
 
     Raises:
-        OutputTaken: There is a visible object, or a record of a job that lost its manifest.
+        OutputTaken: There is a visible object, a record of a job that lost its manifest, or a
+            collection of jobs.
     """
     if not is_s3(output) and os.path.isfile(output):
         raise OutputTaken(f"{output} is a file; the output must be a new or empty folder")
     below = len(output.rstrip("/")) + 1
     for found in storage.list_objects(output, recursive=True):
+        if _COLLECTED.fullmatch(found.uri[below:]):
+            raise OutputTaken(
+                f"{output} is a collection of jobs made with --incremental: submit with that "
+                "option as well, or choose another --output"
+            )
         if _is_in_the_way(found.uri[below:]):
             raise OutputTaken(
                 f"{output} holds no job, but is not empty: there is {found.uri}. Choose another "
                 "--output, or remove what is there"
+            )
+
+
+def require_collection(storage: Storage, output: str) -> None:
+    """Refuse an output for `--incremental` that holds anything visible but collected jobs.
+
+    Raises:
+        OutputTaken: There is a job of its own, or something that its readers would take for rows.
+    """
+    if not is_s3(output) and os.path.isfile(output):
+        raise OutputTaken(f"{output} is a file; the output must be a new or empty folder")
+    if storage.exists(layout.manifest(output)):
+        raise OutputTaken(
+            f"{output} holds a single job, made without --incremental: choose another --output"
+        )
+    below = len(output.rstrip("/")) + 1
+    names = [found.uri[below:] for found in storage.list_objects(output)]
+    names += [folder[below:] for folder in storage.list_folders(output)]
+    for name in names:
+        if not is_hidden(name) and not name.startswith(layout.JOB_FOLDER_PREFIX):
+            raise OutputTaken(
+                f"{output} is to hold jobs and nothing else, but there is {name}: choose another "
+                "--output, or remove it"
             )
 
 

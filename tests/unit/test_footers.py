@@ -197,11 +197,13 @@ def test_an_id_column_twice_or_with_the_name_of_a_result_column_is_refused(
         read(corpora.write_corpus(tmp_path / "a.parquet"), ids=ids)
 
 
-def test_when_every_file_is_bad_nothing_is_left_to_do(tmp_path: Path) -> None:
+def test_when_every_file_is_bad_all_are_left_out(tmp_path: Path) -> None:
     bad = [bad_corpora.write_truncated(tmp_path / f"{n}.parquet") for n in range(2)]
 
-    with pytest.raises(UsageError, match=r"all 2 files are bad; the first: .*0\.parquet"):
-        read(*bad, skip=True)
+    footers, skipped = read(*bad, skip=True)
+
+    assert footers == []
+    assert [file.uri for file in skipped] == [str(path) for path in bad]
 
 
 def test_progress_is_told_once_for_every_file(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ def spec_of(*inputs: Path | str, skip: bool = False, **options: object) -> JobSp
 def test_files_come_with_their_footers_in_order_and_each_once(tmp_path: Path) -> None:
     paths = corpora.write_many_files(tmp_path, files=5)
 
-    footers, skipped = take_inventory(Storage(), spec_of(paths[3], tmp_path, tmp_path / "*/*"))
+    found = take_inventory(Storage(), spec_of(paths[3], tmp_path, tmp_path / "*/*"))
 
     expected = [paths[3], *(path for path in paths if path != paths[3])]
-    assert [footer.file.uri for footer in footers] == [str(path) for path in expected]
-    assert skipped == []
+    assert [footer.file.uri for footer in found.footers] == [str(path) for path in expected]
+    assert found.skipped == []
 
 
 @pytest.mark.parametrize("given", ["nowhere.parquet", "none-*.parquet", "empty"])
@@ -37,10 +37,10 @@ def test_an_input_that_gives_no_file_is_left_out_only_when_that_is_wanted(
 
     with pytest.raises(InputMissing, match=given.replace("*", r"\*")):
         take_inventory(Storage(), spec_of(lost, sound))
-    footers, skipped = take_inventory(Storage(), spec_of(lost, sound, skip=True))
+    found = take_inventory(Storage(), spec_of(lost, sound, skip=True))
 
-    assert [footer.file.uri for footer in footers] == [str(sound)]
-    assert [(bad.uri, bad.code) for bad in skipped] == [(str(lost), "input_missing")]
+    assert [footer.file.uri for footer in found.footers] == [str(sound)]
+    assert [(bad.uri, bad.code) for bad in found.skipped] == [(str(lost), "input_missing")]
 
 
 def test_a_bad_file_among_others_comes_with_what_can_be_done(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_when_nothing_is_left_there_is_no_job(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"no input gives a file; the first: .*nowhere"):
         take_inventory(Storage(), spec_of(tmp_path / "nowhere", skip=True))
-    with pytest.raises(UsageError, match="all 1 files are bad"):
+    with pytest.raises(UsageError, match="all 1 files are bad; the first: .*broken"):
         take_inventory(Storage(), spec_of(tmp_path / "nowhere", broken, skip=True))
 
 

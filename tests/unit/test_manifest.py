@@ -289,3 +289,14 @@ def test_a_result_that_was_moved_is_the_job_where_it_lies_now(
 
     assert manifest.spec.output == str(moved)
     assert len(read_chunks(Storage(), manifest)) == manifest.chunks
+
+
+def test_a_job_of_its_own_is_refused_where_jobs_are_collected(spec: JobSpec) -> None:
+    inside = changed(spec, output=layout.job_folder(spec.output, "night-1"))
+    create_job(Storage(), inside, MODEL, job_id="night-1")
+    before = records(spec)
+
+    with pytest.raises(OutputTaken, match="collection of jobs made with --incremental"):
+        create_job(Storage(), spec, MODEL)
+
+    assert records(spec) == before
