@@ -70,7 +70,7 @@ def test_when_nothing_is_left_there_is_no_job(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"no input gives a file; the first: .*nowhere"):
         take_inventory(Storage(), spec_of(tmp_path / "nowhere", skip=True))
-    with pytest.raises(UsageError, match="all 1 files are bad; the first: .*broken"):
+    with pytest.raises(UsageError, match=r"all 1 files are bad; the first: .*broken"):
         take_inventory(Storage(), spec_of(tmp_path / "nowhere", broken, skip=True))
 
 
