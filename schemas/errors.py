@@ -3,9 +3,11 @@
     BulkError                   .code is stable and goes into dead letters and --json output
     ├─ TransientError           try again later
     │  ├─ StorageUnavailable    time-out, 5xx, throttling, connection reset
+    │  │  └─ StorageFull        disk, quota or bucket takes no more
     │  ├─ BrokerUnavailable     Redis does not answer, refuses or is full
     │  ├─ ModelNotReady         the model's files could not be fetched completely
-    │  ├─ DeviceOutOfMemory     a batch did not fit the device
+    │  ├─ DeviceOutOfMemory     the model or every row of a batch did not fit the device
+    │  ├─ DeviceFailed          the device is of no more use to this process
     │  ├─ ChunkTimedOut         the chunk ran past its time limit
     │  ├─ LeaseLost             another attempt owns the chunk now
     │  └─ UnexpectedError       anything outside this tree, wrapped at the task boundary
@@ -17,8 +19,9 @@
     │  ├─ InputCorrupt          not Parquet, damaged footer or page, encrypted
     │  ├─ SchemaMismatch        column absent or of a wrong type, files that disagree
     │  ├─ ModelIncompatible     unknown architecture, missing head, unsafe or changed files
-    │  ├─ AccessDenied          storage answers, but refuses these credentials
-    │  └─ Poison                the chunk ended its worker at every attempt
+    │  ├─ AccessDenied          storage answers, but does not let us at an object
+    │  │  └─ CredentialsRefused expired, unknown or missing: nothing will be let through
+    │  └─ Poison                the chunk ends its worker, and no row could be found that does
     └─ UsageError               shown without a traceback, exit code 2
        ├─ OutputTaken           the output already holds another job
        ├─ JobUnknown            no such job in the ledger, no manifest under that URI
@@ -53,6 +56,9 @@ class RowError(StrEnum):
     TEXT_INVALID_UTF8 = "text_invalid_utf8"
     TOKENIZER_FAILED = "tokenizer_failed"
     SCORE_NOT_FINITE = "score_not_finite"
+    SCORING_FAILED = "scoring_failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED_WORKER = "killed_worker"
 
 
 class BulkError(Exception):
@@ -60,12 +66,16 @@ class BulkError(Exception):
 
     Args:
         message: What happened, with which object, and what to do. Never the text of a row.
+
+    Attributes:
+        place: URI of the object that storage failed at, None for an error of another kind.
     """
 
     code = "bulk_error"
     exit_code = ExitCode.UNEXPECTED
     # True when every chunk of the job would meet the same error: it is told once, the job halts.
     job_wide = False
+    place: str | None = None
 
 
 class TransientError(BulkError):
@@ -76,14 +86,15 @@ class TransientError(BulkError):
 
 
 class StorageUnavailable(TransientError):
-    """Storage timed out, throttled, reset the connection or answered 5xx.
-
-    Attributes:
-        place: The object or folder that was asked for, None where it is not known.
-    """
+    """Storage timed out, throttled, reset the connection or answered 5xx."""
 
     code = "storage_unavailable"
-    place: str | None = None
+
+
+class StorageFull(StorageUnavailable):
+    """The disk, its quota or the bucket takes no more."""
+
+    code = "storage_full"
 
 
 class BrokerUnavailable(TransientError):
@@ -99,9 +110,15 @@ class ModelNotReady(TransientError):
 
 
 class DeviceOutOfMemory(TransientError):
-    """A batch did not fit into the memory of the device."""
+    """The model, or every row of a batch, did not fit into the memory of the device."""
 
     code = "device_out_of_memory"
+
+
+class DeviceFailed(TransientError):
+    """The device is of no more use to this process, as after an illegal access on a GPU."""
+
+    code = "device_failed"
 
 
 class ChunkTimedOut(TransientError):
@@ -179,16 +196,30 @@ class ModelIncompatible(PermanentError):
 
 
 class AccessDenied(PermanentError):
-    """Storage answers, but refuses these credentials."""
+    """Storage answers, but does not let us at an object."""
 
     code = "access_denied"
     exit_code = ExitCode.UNAVAILABLE
 
 
+class CredentialsRefused(AccessDenied):
+    """The credentials have expired, are not known or are missing."""
+
+    code = "credentials_refused"
+    job_wide = True
+
+
 class Poison(PermanentError):
-    """The chunk ended its worker at every attempt."""
+    """The chunk ends its worker, and no row could be found that does.
+
+    Attributes:
+        row_group: The row group that was being read at the last time, if it was that.
+        first_bad_row: The first row, within the file, that is known to end the worker, if any.
+    """
 
     code = "poison"
+    row_group: int | None = None
+    first_bad_row: int | None = None
 
 
 class UsageError(BulkError):

@@ -1,5 +1,6 @@
 """The s3fs file system as we want it: time-outs and retries that are explicit, and no caches."""
 
+import random
 from typing import Any
 
 from schemas.settings import StorageSettings
@@ -8,21 +9,27 @@ from schemas.storage_errors import may_pass
 # Requests under way at the same time: footers of many files are read at once.
 S3_CONNECTIONS = 32
 
+# A request that is answered "not now" (5xx, throttling) is cheap: it is sent so many times, each
+# time after a random part of a wait that doubles.
+ANSWERED_TRIES = 4
+FIRST_WAIT_SECONDS = 0.4
+
 # An upload that moves slower than this is given up: aiohttp has no time-out for a server that
 # takes the beginning of a body and then stops reading.
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 256 * 1024
 
 
 def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
-    """Return an s3fs file system of its own."""
+    """Return an s3fs file system of its own; with one retry, each request is sent just once."""
     import aiobotocore.session
     import s3fs
     from botocore.handlers import add_expect_header
 
-    # By itself s3fs tries again when the connection fails or the code is SlowDown, but not after
-    # other answers of 5xx, nor after a HEAD, whose answer has no code.
-    s3fs.core.set_custom_error_handler(may_pass)
     session = aiobotocore.session.AioSession()
+    # By itself s3fs tries again when the connection fails or the code is SlowDown, but not after
+    # other answers of 5xx, nor after a HEAD, whose answer has no code; and it waits little.
+    if retries > 1:
+        session.register("needs-retry.s3", _seconds_to_next_try)
     # aiohttp waits for "100 Continue" for ever, whatever the time-outs.
     session.unregister("before-call.s3", add_expect_header)
     fs = s3fs.S3FileSystem(
@@ -40,6 +47,16 @@ def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
     )
     fs.retries = retries
     return fs
+
+
+def _seconds_to_next_try(*, response: Any, attempts: int, **_: Any) -> float | None:
+    """Say when to send a request again that was answered so, as botocore asks its handlers."""
+    if response is None or attempts >= ANSWERED_TRIES:
+        return None
+    http, parsed = response
+    if not may_pass(str(parsed.get("Error", {}).get("Code", "")), http.status_code):
+        return None
+    return random.uniform(0, FIRST_WAIT_SECONDS * 2.0 ** (attempts - 1))
 
 
 def upload_seconds(settings: StorageSettings, size: int) -> float:

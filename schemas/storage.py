@@ -8,17 +8,17 @@ tree (`schemas.storage_errors`).
 import contextlib
 import os
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
+from schemas import disk
 from schemas.errors import BulkError, InputChanged, InputMissing, UsageError
 from schemas.s3_connection import connect_s3, upload_seconds
 from schemas.settings import StorageSettings
-from schemas.storage_errors import already_exists, translated
+from schemas.storage_errors import already_exists, not_implemented, translated
 
 # Above this s3fs switches to multipart uploads, whose completion some stores do not make
 # conditional; results are kept below it.
@@ -46,6 +46,7 @@ class Storage:
     def __init__(self, settings: StorageSettings | None = None) -> None:
         self._settings = settings or StorageSettings()
         self._s3: Any = None
+        self._conditional = True  # until the store says that it knows no conditional PUT
 
     def stat(self, uri: str) -> ObjectStat:
         """Return size and ETag of an object.
@@ -199,24 +200,26 @@ class Storage:
     def create(self, uri: str, data: bytes) -> bool:
         """Create an object that must not exist yet, whole or not at all.
 
+        A store that does not make a PUT conditional (`creates_once`) is looked at just before;
+        then only writers of the same instant can write over each other.
+
         Returns:
             True when this call created it, False when it was there already.
         """
         with translated(uri):
             if not is_s3(uri):
-                return _link_into_place(local_path(uri), data)
+                return disk.create(local_path(uri), data)
             if len(data) > MAX_CREATE_BYTES:
                 raise UsageError(
                     f"{uri} would be {len(data)} bytes, above the {MAX_CREATE_BYTES} that can be "
                     "created in one request: use smaller chunks (--chunk-rows)"
                 )
-            try:
-                self._put(uri, data, mode="create", chunksize=MAX_CREATE_BYTES)
-            except Exception as error:
-                if already_exists(error):
-                    return False
-                raise
-            return True
+            return not self.exists(uri) and self._put_new(uri, data)
+
+    def creates_once(self, uri: str) -> bool:
+        """Say whether the store by itself refuses to create the object `uri`, which is there."""
+        with translated(uri):
+            return not is_s3(uri) or not self._put_new(uri, b"")
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write an object, replacing what was there; readers see the old or the new whole."""
@@ -224,10 +227,21 @@ class Storage:
             if is_s3(uri):
                 self._put(uri, data)
                 return
-            path = local_path(uri)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _temporary(path, data) as temporary:
-                temporary.replace(path)
+            disk.replace(local_path(uri), data)
+
+    def _put_new(self, uri: str, data: bytes) -> bool:
+        """Send a PUT that the store refuses when the object is there, if it can."""
+        mode = "create" if self._conditional else "overwrite"
+        try:
+            self._put(uri, data, mode=mode, chunksize=MAX_CREATE_BYTES)
+        except Exception as error:
+            if already_exists(error):
+                return False
+            if not (self._conditional and not_implemented(error)):
+                raise
+            self._conditional = False
+            return self._put_new(uri, data)
+        return True
 
     def _put(self, uri: str, data: bytes, **options: Any) -> None:
         limit = upload_seconds(self._settings, len(data))
@@ -242,15 +256,32 @@ class Storage:
             with contextlib.suppress(FileNotFoundError):
                 self.s3.rm_file(s3_path(uri))
 
-    def probe(self, uri: str) -> None:
-        """Ask once whether the bucket or folder behind `uri` can be reached, within 10 seconds.
+    def remove_leftovers(self, uri: str) -> int:
+        """Remove what killed writers left in the folder `uri` on disk; S3 shows nothing of it.
+
+        Returns:
+            How many files that was.
+        """
+        if is_s3(uri):
+            return 0
+        with translated(uri):
+            return disk.remove_leftovers(local_path(uri))
+
+    def probe(self, uri: str, *, room: int = 0) -> None:
+        """Ask once whether the bucket or disk behind `uri` can be reached, within 10 seconds.
+
+        Args:
+            uri: An object or folder, which need not exist.
+            room: Bytes that a disk must have room for.
 
         Raises:
-            StorageUnavailable: Nothing answers.
+            StorageUnavailable: Nothing answers, or there is no room.
             AccessDenied: The store refuses these credentials.
             InputMissing: There is no such bucket.
         """
         if not is_s3(uri):
+            with translated(uri):
+                disk.probe(local_path(uri), room)
             return
         bucket, _ = bucket_and_key(uri)
         quick = self._settings.model_copy(
@@ -409,31 +440,3 @@ def _local_stat(path: Path) -> ObjectStat:
 def _local_status(path: Path, status: os.stat_result) -> ObjectStat:
     etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
     return ObjectStat(uri=str(path.absolute()), size=status.st_size, etag=etag)
-
-
-def _link_into_place(path: Path, data: bytes) -> bool:
-    """Create `path` with a hard link, which fails when the name exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return False
-    with _temporary(path, data) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-    return True
-
-
-@contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """Write `data` durably to a hidden file beside `path`, removed afterwards if still there."""
-    # The dot hides it from readers of datasets when the writer is killed.
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """The errors of s3fs, botocore, aiohttp and the operating system, translated into our own tree.
 
 Transient is what may pass by itself: no answer, 5xx, throttling, a full disk. What the store
-refuses is permanent, whichever of its many codes it gives.
+refuses is permanent, whichever of its many codes it gives. A HEAD is refused without a code: then
+the status is all there is to go by.
 """
 
 import contextlib
@@ -13,13 +14,23 @@ from http import HTTPStatus
 from schemas.errors import (
     AccessDenied,
     BulkError,
+    CredentialsRefused,
     InputChanged,
     InputMissing,
+    StorageFull,
     StorageUnavailable,
     UsageError,
 )
 
-_DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+# Whatever is asked for with these credentials, or by this clock, will be refused.
+_CREDENTIALS_CODES = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
 _MISSING_CODES = {"NoSuchKey", "NoSuchBucket"}
 # Refusals (4xx) that another try may not meet.
 _TRANSIENT_CODES = {
@@ -27,7 +38,6 @@ _TRANSIENT_CODES = {
     "BandwidthLimitExceeded",
     "IncompleteBody",
     "PriorRequestNotComplete",
-    "QuotaExceeded",
     "RequestLimitExceeded",
     "RequestTimeout",
     "SlowDown",
@@ -41,6 +51,8 @@ _TRANSIENT_STATUS = {
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
 }
+_FULL_CODES = {"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
+_FULL_NUMBERS = {errno.ENOSPC, errno.EDQUOT}
 # Of a local path: nothing there, or nothing there can be.
 _NO_SUCH_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _IMPOSSIBLE_PATH = {errno.EEXIST, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG}
@@ -48,7 +60,7 @@ _IMPOSSIBLE_PATH = {errno.EEXIST, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG}
 
 @contextlib.contextmanager
 def translated(uri: str, hint: str = "") -> Iterator[None]:
-    """Turn the errors of the libraries below into ours, the cause attached."""
+    """Turn the errors of the libraries below into ours, the cause and the place attached."""
     try:
         yield
     except BulkError:
@@ -57,8 +69,7 @@ def translated(uri: str, hint: str = "") -> Iterator[None]:
         ours = _translate(uri, hint, error)
         if ours is None:
             raise
-        if isinstance(ours, StorageUnavailable):
-            ours.place = uri
+        ours.place = uri
         raise ours from error
 
 
@@ -69,13 +80,15 @@ def already_exists(error: Exception) -> bool:
     return precondition or isinstance(error, FileExistsError)
 
 
-def may_pass(error: Exception) -> bool:
-    """Say whether the store gave an answer that another try may not meet."""
-    code, status = _answer(error)
-    return code is not None and _passes(code, status)
+def not_implemented(error: Exception) -> bool:
+    """Say whether the store does not know a header that it was sent."""
+    return _answer(error)[1] == HTTPStatus.NOT_IMPLEMENTED
 
 
-def _passes(code: str, status: int) -> bool:
+def may_pass(code: str, status: int) -> bool:
+    """Say whether another try may not meet this answer of the store."""
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        return False
     return code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= 500
 
 
@@ -95,7 +108,8 @@ def _translate(uri: str, hint: str, error: Exception) -> BulkError | None:
     if isinstance(error, OSError) and error.errno in _IMPOSSIBLE_PATH:
         return UsageError(f"{uri}: {_reason(error)}{hint}")
     if isinstance(error, OSError) and error.errno is not None:
-        return StorageUnavailable(f"{uri}: {_reason(error)}{hint}")
+        kind = StorageFull if error.errno in _FULL_NUMBERS else StorageUnavailable
+        return kind(f"{uri}: {_reason(error)}{hint}")
     return None
 
 
@@ -105,9 +119,13 @@ def _refusal(uri: str, hint: str, code: str, status: int) -> BulkError:
         return InputMissing(f"{uri} does not exist{hint}")
     if status == HTTPStatus.PRECONDITION_FAILED:
         return InputChanged(f"{uri} was replaced while it was read")
-    if _passes(code, status) or status < 400:
+    if code in _FULL_CODES or status == HTTPStatus.INSUFFICIENT_STORAGE:
+        return StorageFull(f"{uri}: storage is full ({code}){hint}")
+    if may_pass(code, status) or status < 400:
         return StorageUnavailable(f"{uri}: storage is not able to serve ({code}){hint}")
-    if code in _DENIED_CODES or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if code in _CREDENTIALS_CODES:
+        return CredentialsRefused(f"{uri}: access denied ({code}){hint}")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessDenied(f"{uri}: access denied ({code}){hint}")
     return AccessDenied(f"{uri}: storage refuses the request ({code}){hint}")
 
@@ -120,7 +138,7 @@ def _unanswered(uri: str, hint: str, error: Exception) -> BulkError | None:
     from botocore import exceptions
 
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return AccessDenied(
+        return CredentialsRefused(
             f"{uri}: no credentials, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY{hint}"
         )
     if isinstance(error, exceptions.ParamValidationError):
