@@ -10,7 +10,10 @@ Outcome = BeginOutcome | Literal["handed_back", "lease_lost", "retrying"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt that has begun: it holds the lease under `token`."""
+    """An attempt that has begun: it holds the lease under `token`.
+
+    `forgiven` earlier ones do not count when it is decided whether to try again.
+    """
 
     job_id: str
     chunk: int
@@ -18,6 +21,12 @@ class Attempt:
     generation: int
     token: str
     output: str
+    forgiven: int = 0
+
+    @property
+    def tries(self) -> int:
+        """How often the chunk was tried, this time included."""
+        return self.number - self.forgiven
 
     @property
     def names(self) -> dict[str, object]:

@@ -49,7 +49,7 @@ class Failures:
         if error.job_wide and not self._halt(attempt):
             self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
             return "halted"
-        decision = decide(error, attempt.number, self._schedule)
+        decision = decide(error, attempt.tries, self._schedule)
         if isinstance(decision, Retry):
             return self._retry(attempt, error, decision.delay_seconds)
         try:

@@ -68,7 +68,7 @@ def load_model(
         UsageError: The model cannot read `max_length` tokens.
         ConfigurationError: There is no such device.
     """
-    from worker.engine.padded import load_engine  # torch: only where a model is really loaded
+    from worker.engine.loading import load_engine  # torch: only where a model is really loaded
 
     length = choose_max_length(pin, max_length)
     path = store.fetch(pin)

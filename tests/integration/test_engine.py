@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.errors import ConfigurationError, DeviceOutOfMemory, ModelIncompatible
+from schemas.errors import (
+    ConfigurationError,
+    DeviceFailed,
+    DeviceOutOfMemory,
+    ModelIncompatible,
+)
 from schemas.model_families import FAMILIES
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
-from worker.engine.padded import PaddedEngine, load_engine
+from worker.engine import RowOutOfMemory
+from worker.engine.loading import load_engine
+from worker.engine.padded import PaddedEngine
 from worker.tokenizer import Tokenizer
 
 TOLERANCE = 1e-4
@@ -154,47 +161,124 @@ def test_the_callback_hears_of_every_batch_and_can_end_the_work(bert: Path) -> N
 
 
 class _SmallDevice:
-    """A model whose device holds no more than so many padded tokens."""
+    """A model whose device holds no more than so many padded tokens.
 
-    def __init__(self, model: Any, tokens: int) -> None:
+    `asked` are the padded tokens of all batches, those that did not fit included.
+    """
+
+    def __init__(self, model: Any, tokens: int, error: Exception) -> None:
         self.config = model.config
         self._model = model
         self._tokens = tokens
-        self.batches = 0
+        self._error = error
+        self.asked: list[int] = []
+
+    @property
+    def failed(self) -> list[int]:
+        return [tokens for tokens in self.asked if tokens > self._tokens]
 
     def __call__(self, **inputs: Any) -> Any:
-        if inputs["input_ids"].numel() > self._tokens:
-            raise torch.OutOfMemoryError("out of memory")
-        self.batches += 1
+        self.asked.append(inputs["input_ids"].numel())
+        if self.asked[-1] > self._tokens:
+            raise self._error
         return self._model(**inputs)
 
 
-def small_device(folder: Path, tokens: int) -> tuple[PaddedEngine, _SmallDevice]:
+GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+CPU_FULL = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 4503599627370496 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+def small_device(
+    folder: Path, tokens: int, error: Exception = GPU_FULL
+) -> tuple[PaddedEngine, _SmallDevice]:
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    device = _SmallDevice(model, tokens)
+    device = _SmallDevice(model, tokens, error)
     engine = PaddedEngine(
         device, FAMILIES["bert"], device=torch.device("cpu"), dtype="fp32", token_budget=4_096
     )
     return engine, device
 
 
-def test_a_batch_that_does_not_fit_the_device_is_halved_until_it_does(bert: Path) -> None:
+@pytest.mark.parametrize("error", [GPU_FULL, CPU_FULL, MemoryError()], ids=["gpu", "cpu", "numpy"])
+def test_batches_are_halved_until_they_fit_the_memory(bert: Path, error: Exception) -> None:
     rows = encode(bert)
-    engine, device = small_device(bert, tokens=200)
+    engine, device = small_device(bert, tokens=200, error=error)
 
     logits = engine.forward(rows)
 
-    assert device.batches > 2
+    assert len(device.asked) > 2
     np.testing.assert_allclose(logits, plain_logits(bert), atol=TOLERANCE)
 
 
-def test_a_single_row_that_does_not_fit_the_device_is_named_by_its_length(bert: Path) -> None:
-    engine, _ = small_device(bert, tokens=100)
+def test_what_does_not_fit_once_is_not_tried_again_and_no_row_is_scored_twice(
+    bert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [np.full(10, 7, dtype=np.int32)] * 100
+    engine, device = small_device(bert, tokens=300)
 
-    with pytest.raises(DeviceOutOfMemory, match="row of 128 tokens"):
+    engine.forward(rows)
+    first = list(device.asked)
+    engine.forward(rows)
+
+    assert device.failed == [1_000, 500]
+    assert sum(first) - 1_500 == 1_000
+    assert engine.token_budget == 250
+    told = [record for record in caplog.records if record.getMessage().startswith("4096 tokens")]
+    assert [record.levelname for record in told] == ["WARNING"]
+
+
+def test_a_row_that_does_not_fit_even_alone_is_named_and_others_keep_their_budget(
+    bert: Path,
+) -> None:
+    rows = encode(bert)
+    engine, device = small_device(bert, tokens=100)
+    longest = int(np.argmax([len(row) for row in rows]))
+
+    with pytest.raises(RowOutOfMemory, match="row of 128 tokens") as raised:
+        engine.forward(rows)
+
+    assert raised.value.row == longest
+    assert device.asked == device.failed  # the longest come first, nothing was scored in vain
+    assert engine.token_budget == 4_096
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+    ids=["illegal access", "assert", "cudnn"],
+)
+def test_a_device_that_failed_is_told_from_a_batch_that_does_not_fit(
+    bert: Path, error: Exception
+) -> None:
+    engine, device = small_device(bert, tokens=0, error=error)
+
+    with pytest.raises(DeviceFailed, match=r"^cpu failed: (CUDA|cuDNN) error: [\w -]+$"):
         engine.forward(encode(bert))
+
+    assert len(device.asked) == 1
+
+
+def test_a_model_that_does_not_fit_the_memory_is_not_called_incompatible(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    def full(*_args: Any, **_options: Any) -> None:
+        raise CPU_FULL
+
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", full)
+
+    with pytest.raises(DeviceOutOfMemory, match="does not fit into memory"):
+        engine_of(bert)
 
 
 def test_weights_without_a_matching_name_are_refused(bert: Path, tmp_path: Path) -> None:

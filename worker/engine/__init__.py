@@ -1,6 +1,6 @@
 """The seam between a chunk and a model: ragged token ids in, logits out, in the same order.
 
-This module loads no torch; `worker.engine.padded` does.
+This module loads no torch; `worker.engine.padded` and `loading` do.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +9,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import DeviceOutOfMemory
+
 # Called after each batch with the number of tokens scored by this call of `forward` so far;
 # what it raises ends the call. Renews leases, checks deadlines and drains between batches.
 BetweenBatches = Callable[[int], None]
+
+
+class RowOutOfMemory(DeviceOutOfMemory):
+    """A row does not fit the memory of the device even alone.
+
+    Attributes:
+        row: Which one, by its place in what `forward` was given.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class Engine(Protocol):
@@ -31,7 +45,7 @@ class Engine(Protocol):
 
     @property
     def token_budget(self) -> int:
-        """Most padded tokens in one batch."""
+        """Most padded tokens in one batch; less after a batch of so many did not fit."""
 
     def forward(
         self,
@@ -41,12 +55,14 @@ class Engine(Protocol):
         """Return logits [rows, labels] for token ids, row by row in the order given.
 
         Sorts and batches by itself, so hand over as many rows as memory allows: the more rows,
-        the less padding. No row may be empty.
+        the less padding. No row may be empty. The longest rows come first, so that little has
+        been done when one turns out not to fit: leave it out and call again.
 
         Args:
             token_ids: The ids of each row, special tokens included, [tokens] each.
             between: Called after each batch.
 
         Raises:
-            DeviceOutOfMemory: Not even a single row fits the device.
+            RowOutOfMemory: A row does not fit the device, whatever it is batched with.
+            DeviceFailed: The device is of no more use to this process.
         """

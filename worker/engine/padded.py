@@ -1,46 +1,25 @@
-"""The engine on transformers: batches of like length within a token budget, padded.
+"""The engine on transformers: batches of like length within a token budget, padded."""
 
-Loading refuses everything that does not match exactly; transformers would otherwise fill a
-missing head with random numbers and only log it.
-"""
-
+import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from schemas.errors import DeviceOutOfMemory, ModelIncompatible
-from schemas.job import Dtype, ModelPin
-from schemas.model_families import FAMILIES, Family
+from schemas.errors import ModelIncompatible
+from schemas.job import Dtype
+from schemas.model_families import Family
 from worker.batching import token_budget_batches
-from worker.engine import BetweenBatches
-from worker.engine.device import (
-    DTYPES,
-    choose_device,
-    choose_dtype,
-    choose_token_budget,
-    set_threads,
-)
+from worker.engine import BetweenBatches, RowOutOfMemory
+from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
 from worker.engine.padding import pad, unused_id
 
+logger = logging.getLogger(__name__)
+
 Rows = Sequence[NDArray[np.int32]]
-
-# What transformers raises for files it cannot use. Not all exceptions: a time limit may end a load.
-LOADING_ERRORS = (
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-# What `output_loading_info` reports of weights that are not exactly those of the architecture.
-_MISMATCHES = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
 
 
 class PaddedEngine:
@@ -74,28 +53,55 @@ class PaddedEngine:
         if not lengths.all():
             raise ValueError("a row without tokens cannot be scored; this is a bug in the caller")
         logits = np.empty((len(token_ids), self.label_count), dtype=np.float32)
-        scored_tokens = 0
-        for batch in token_budget_batches(lengths, self.token_budget):
-            logits[batch] = self._logits([token_ids[i] for i in batch])
+        batches = deque(token_budget_batches(lengths, self.token_budget))
+        roomy, scored_tokens = self.token_budget, 0
+        while batches:
+            batch = batches.popleft()
+            found = self._logits([token_ids[i] for i in batch])
+            if found is None:
+                if len(batch) == 1:
+                    self.token_budget = roomy  # the row is to blame, and not the budget
+                    raise RowOutOfMemory(
+                        f"a row of {lengths[batch[0]]} tokens does not fit into the memory of "
+                        f"{self._device} even alone: use a smaller --max-length",
+                        int(batch[0]),
+                    )
+                self.token_budget = int(lengths[batch[0]]) * len(batch) // 2
+                left = np.concatenate([batch, *batches])
+                smaller = token_budget_batches(lengths[left], self.token_budget)
+                batches = deque(left[part] for part in smaller)
+                continue
+            logits[batch] = found
+            if roomy != self.token_budget:
+                self._tell_of_smaller_budget(roomy)
+                roomy = self.token_budget
             scored_tokens += int(lengths[batch].sum())
             if between is not None:
                 between(scored_tokens)
         return logits
 
-    def _logits(self, rows: Rows) -> NDArray[np.float32]:
-        """Return logits [rows, labels], halving the batch as often as memory demands."""
+    def _logits(self, rows: Rows) -> NDArray[np.float32] | None:
+        """Return logits [rows, labels], or None when they do not fit the memory."""
         try:
             return np.concatenate([self._run(part) for part in self._paddable(rows)])
-        except torch.OutOfMemoryError as error:
-            if len(rows) == 1:
-                raise DeviceOutOfMemory(
-                    f"a single row of {len(rows[0])} tokens does not fit into the memory of "
-                    f"{self.device}: use a smaller --max-length"
-                ) from error
+        except Exception as error:
+            if is_device_failure(error):
+                raise device_failed(self.device, error) from error
+            if not is_out_of_memory(error):
+                raise
         # Outside of the handler, whose traceback keeps the failed batch's tensors alive.
         _free_cached_memory(self._device)
-        half = len(rows) // 2
-        return np.concatenate([self._logits(rows[:half]), self._logits(rows[half:])])
+        return None
+
+    def _tell_of_smaller_budget(self, before: int) -> None:
+        logger.warning(
+            "%d tokens in one batch do not fit into the memory of %s: the token budget is %d from "
+            "now on",
+            before,
+            self._device,
+            self.token_budget,
+            extra={"action": "token_budget_lowered", "token_budget": self.token_budget},
+        )
 
     def _paddable(self, rows: Rows) -> Iterator[tuple[Rows, int]]:
         """Yield rows that can be padded together, with the id to pad them with."""
@@ -128,78 +134,11 @@ class PaddedEngine:
         return logits
 
 
-def load_engine(
-    path: Path,
-    pin: ModelPin,
-    *,
-    device: str = "auto",
-    dtype: Dtype = "auto",
-    token_budget: int | None = None,
-    threads: int = 0,
-) -> PaddedEngine:
-    """Load the model in a local folder, all of it and nothing else.
-
-    Raises:
-        ModelIncompatible: Weights and architecture do not match exactly, or do not load.
-        DeviceOutOfMemory: The model does not fit the device.
-        ConfigurationError: There is no such device.
-    """
-    chosen = choose_device(device)
-    precision = choose_dtype(dtype, chosen)
-    if chosen.type == "cpu":
-        set_threads(threads)
-    family = FAMILIES[pin.model_type]
-    model = _load_model(path, pin, family, precision)
-    try:
-        model = model.to(chosen).eval()
-    except torch.OutOfMemoryError as error:
-        raise DeviceOutOfMemory(f"model {pin.ref} does not fit into {chosen}") from error
-    return PaddedEngine(
-        model,
-        family,
-        device=chosen,
-        dtype=precision,
-        token_budget=choose_token_budget(token_budget, chosen),
-    )
-
-
 def _pad_id(config: Any) -> int | None:
     """Return the id the model takes for padding, None where it has none: then any id will do."""
     pad_id = config.pad_token_id
     # Some configs say -1 for none.
     return pad_id if isinstance(pad_id, int) and 0 <= pad_id < config.vocab_size else None
-
-
-def _load_model(path: Path, pin: ModelPin, family: Family, dtype: Dtype) -> Any:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation=family.attention,
-            dtype=DTYPES[dtype],
-            output_loading_info=True,
-        )
-    except (*LOADING_ERRORS, SafetensorError) as error:
-        raise ModelIncompatible(
-            f"model {pin.ref} does not load: {type(error).__name__}: {error}"
-        ) from error
-    wrong = [f"{kind} {sorted(map(str, info[kind]))[:5]}" for kind in _MISMATCHES if info.get(kind)]
-    if wrong:
-        raise ModelIncompatible(
-            f"model {pin.ref}: weights and architecture do not match: {'; '.join(wrong)}"
-        )
-    if model.config.num_labels != len(pin.labels):
-        raise ModelIncompatible(
-            f"model {pin.ref} has {model.config.num_labels} labels, {len(pin.labels)} are pinned"
-        )
-    return model
 
 
 def _free_cached_memory(device: torch.device) -> None:

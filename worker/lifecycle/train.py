@@ -146,7 +146,7 @@ def _evaluated(
 
     from sklearn.metrics import accuracy_score, f1_score
 
-    from worker.engine.padded import load_engine
+    from worker.engine.loading import load_engine
     from worker.tokenizer import Tokenizer
 
     pin = pin_model(Storage(), str(folder))

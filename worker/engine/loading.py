@@ -1,0 +1,108 @@
+"""Loads an engine. Everything that does not match exactly is refused.
+
+Transformers would otherwise fill a missing head with random numbers and only log it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import DeviceOutOfMemory, ModelIncompatible
+from schemas.job import Dtype, ModelPin
+from schemas.model_families import FAMILIES, Family
+from worker.engine.device import (
+    DTYPES,
+    choose_device,
+    choose_dtype,
+    choose_token_budget,
+    set_threads,
+)
+from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
+from worker.engine.padded import PaddedEngine
+
+# What transformers raises for files it cannot use. Not all exceptions: a time limit may end a load.
+LOADING_ERRORS = (
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+# What `output_loading_info` reports of weights that are not exactly those of the architecture.
+_MISMATCHES = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+
+
+def load_engine(
+    path: Path,
+    pin: ModelPin,
+    *,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    token_budget: int | None = None,
+    threads: int = 0,
+) -> PaddedEngine:
+    """Load the model in a local folder, all of it and nothing else.
+
+    Raises:
+        ModelIncompatible: Weights and architecture do not match exactly, or do not load.
+        DeviceOutOfMemory: The model does not fit the device.
+        DeviceFailed: The device is of no more use to this process.
+        ConfigurationError: There is no such device.
+    """
+    chosen = choose_device(device)
+    precision = choose_dtype(dtype, chosen)
+    if chosen.type == "cpu":
+        set_threads(threads)
+    family = FAMILIES[pin.model_type]
+    model = _load_model(path, pin, family, precision)
+    try:
+        model = model.to(chosen).eval()
+    except (RuntimeError, MemoryError) as error:
+        if is_device_failure(error):
+            raise device_failed(str(chosen), error) from error
+        if is_out_of_memory(error):
+            raise DeviceOutOfMemory(f"model {pin.ref} does not fit into {chosen}") from error
+        raise
+    return PaddedEngine(
+        model,
+        family,
+        device=chosen,
+        dtype=precision,
+        token_budget=choose_token_budget(token_budget, chosen),
+    )
+
+
+def _load_model(path: Path, pin: ModelPin, family: Family, dtype: Dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation=family.attention,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+        )
+    except (*LOADING_ERRORS, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise DeviceOutOfMemory(f"model {pin.ref} does not fit into memory") from error
+        raise ModelIncompatible(
+            f"model {pin.ref} does not load: {type(error).__name__}: {error}"
+        ) from error
+    wrong = [f"{kind} {sorted(map(str, info[kind]))[:5]}" for kind in _MISMATCHES if info.get(kind)]
+    if wrong:
+        raise ModelIncompatible(
+            f"model {pin.ref}: weights and architecture do not match: {'; '.join(wrong)}"
+        )
+    if model.config.num_labels != len(pin.labels):
+        raise ModelIncompatible(
+            f"model {pin.ref} has {model.config.num_labels} labels, {len(pin.labels)} are pinned"
+        )
+    return model
