@@ -1,33 +1,44 @@
 """The way of a chunk: read, tokenize, score, write. Rows out = rows in, in the same order.
 
-While the engine works on one window of rows, a thread reads and tokenizes the next.
+While the engine works on one window of rows, a thread reads and tokenizes the next; not so in a
+careful attempt, see `worker.careful`.
 """
 
 import contextlib
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import layout
 from schemas.chunks import Chunk
+from schemas.errors import RowError
 from schemas.job import Manifest
 from schemas.results import ResultAccount
 from schemas.storage import Storage
+from worker import isolation
+from worker.careful import Notes, careful_windows
 from worker.models import LoadedModel
 from worker.reader import read_windows
 from worker.result_rows import TokenizedWindow, result_rows, tokenize
 from worker.scores import score_rows
 from worker.writer import ResultWriter
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Progress = Callable[[int], None]
+
+# A text that any model can score: where it fails, the fault is not in the rows.
+CONTROL_TEXT = "a"
+# Row numbers that a log line gives at most.
+ROWS_TOLD = 20
 
 
 def score_chunk(
@@ -40,6 +51,7 @@ def score_chunk(
     generation: int,
     worker: str,
     progress: Progress,
+    notes: Notes | None = None,
 ) -> ResultAccount | None:
     """Score a chunk and create its result object.
 
@@ -53,6 +65,7 @@ def score_chunk(
         worker: Name of this worker.
         progress: Called before each window and between batches with the tokens scored since the
             window began; what it raises ends the chunk with nothing written.
+        notes: Makes the attempt a careful one: where it is kept for the case of its death.
 
     Returns:
         The account of the result, or None when another attempt had created one.
@@ -61,7 +74,7 @@ def score_chunk(
     tally = _Tally()
     with (
         ResultWriter() as writer,
-        contextlib.closing(prefetched(_windows(storage, manifest, chunk, model))) as windows,
+        contextlib.closing(_windows(storage, manifest, chunk, model, notes)) as windows,
     ):
         for window in windows:
             rows = _scored(window, manifest, chunk, model, progress)
@@ -124,6 +137,14 @@ class _Tally:
 
 
 def _windows(
+    storage: Storage, manifest: Manifest, chunk: Chunk, model: LoadedModel, notes: Notes | None
+) -> Generator[TokenizedWindow, None, None]:
+    if notes is not None:
+        return careful_windows(storage, manifest, chunk, model.tokenizer, notes)
+    return prefetched(_tokenized(storage, manifest, chunk, model))
+
+
+def _tokenized(
     storage: Storage, manifest: Manifest, chunk: Chunk, model: LoadedModel
 ) -> Generator[TokenizedWindow, None, None]:
     windows = read_windows(
@@ -148,19 +169,33 @@ def _scored(
     """Return the result rows of a window."""
     progress(0)
     ids = window.encoded.ids
-    logits = (
-        model.engine.forward(ids, progress)
-        if ids
-        else np.empty((0, len(model.labels)), dtype=np.float32)
-    )
+    (control,) = model.tokenizer.encode([CONTROL_TEXT]).ids
+    logits, failures = isolation.score(model.engine, ids, progress, control=control)
     if logits.shape != (len(ids), len(model.labels)):
         raise AssertionError(
             f"bug: logits of shape {logits.shape} for {len(ids)} rows, {len(model.labels)} labels"
         )
+    _tell(window, failures)
     return result_rows(
         window,
         score_rows(logits, manifest.model.problem_type),
+        failures,
         source_file=manifest.files[chunk.file].uri,
         labels=model.labels,
         all_scores=manifest.spec.all_scores,
     )
+
+
+def _tell(window: TokenizedWindow, failures: Mapping[int, RowError]) -> None:
+    """Log which rows were not scored, by their numbers within the file."""
+    for code in sorted(set(failures.values())):
+        places = [place for place, why in sorted(failures.items()) if why is code]
+        rows = [window.row_start + int(window.places[place]) for place in places]
+        logger.warning(
+            "%d rows were not scored [%s]: %s%s",
+            len(rows),
+            code,
+            ", ".join(map(str, rows[:ROWS_TOLD])),
+            ", …" if len(rows) > ROWS_TOLD else "",
+            extra={"action": "rows_not_scored", "code": code.value},
+        )

@@ -1,5 +1,6 @@
 """From a window of rows and the scores of those that have any, to rows of the result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ def tokenize(window: Window, tokenizer: Tokenizer) -> TokenizedWindow:
 def result_rows(
     tokenized: TokenizedWindow,
     scored: RowScores,
+    failures: Mapping[int, RowError],
     *,
     source_file: str,
     labels: tuple[str, ...],
@@ -70,6 +72,7 @@ def result_rows(
     Args:
         tokenized: The window.
         scored: Scores of the rows in `tokenized.encoded`, in their order.
+        failures: Why one of those rows was not scored, by its place among them.
         source_file: URI of the file the window is from.
         labels: Names of the labels by index.
         all_scores: Whether the `scores` column is wanted.
@@ -80,8 +83,8 @@ def result_rows(
             f"bug: {len(scored.finite)} scores for {len(tokenized.places)} rows to score"
         )
     errors = list(tokenized.errors)
-    for i in tokenized.places[~scored.finite]:
-        errors[i] = RowError.SCORE_NOT_FINITE
+    for k in np.flatnonzero(~scored.finite):
+        errors[tokenized.places[k]] = failures.get(int(k), RowError.SCORE_NOT_FINITE)
     places = tokenized.places[scored.finite]
     lengths = np.array([len(row) for row in tokenized.encoded.ids], dtype=np.int32)
 

@@ -47,6 +47,7 @@ def rows_of(
     return result_rows(
         tokenized,
         score_rows(model.engine.forward(tokenized.encoded.ids), problem_type),
+        {},
         source_file="/corpus/a.parquet",
         labels=labels,
         all_scores=all_scores,
@@ -148,6 +149,30 @@ def test_a_window_without_id_columns_has_its_rows_all_the_same() -> None:
     assert rows_of(window).num_rows == 3
 
 
+def test_a_row_that_was_not_scored_has_the_reason_given_for_it() -> None:
+    model = word_model()
+    tokenized = tokenize(window_of([None, b"good", b"bad", b"a film"]), model.tokenizer)
+    logits = model.engine.forward(tokenized.encoded.ids)
+    logits[[0, 2]] = np.nan
+
+    rows = result_rows(
+        tokenized,
+        score_rows(logits, "single_label_classification"),
+        {2: RowError.OUT_OF_MEMORY},
+        source_file="/a",
+        labels=model.labels,
+        all_scores=False,
+    )
+
+    assert rows.column("error").to_pylist() == [
+        "text_null",
+        "score_not_finite",
+        None,
+        "out_of_memory",
+    ]
+    assert rows.column("score").is_null().to_pylist() == [True, True, False, True]
+
+
 def test_scores_for_another_number_of_rows_are_a_bug_and_no_result() -> None:
     model = word_model()
     tokenized: TokenizedWindow = tokenize(window_of([b"good", b"bad"]), model.tokenizer)
@@ -157,6 +182,7 @@ def test_scores_for_another_number_of_rows_are_a_bug_and_no_result() -> None:
         result_rows(
             tokenized,
             score_rows(logits, "single_label_classification"),
+            {},
             source_file="/a",
             labels=model.labels,
             all_scores=False,
