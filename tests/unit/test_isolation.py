@@ -179,7 +179,7 @@ def test_an_error_that_is_not_about_rows_is_not_searched_for(error: BulkError) -
     calls: list[int] = []
 
     class Broken(RowEngine):
-        def forward(self, *_args: object) -> NDArray[np.float32]:  # type: ignore[override]
+        def forward(self, *_args: object) -> NDArray[np.float32]:
             calls.append(1)
             raise error
 
