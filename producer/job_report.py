@@ -5,6 +5,7 @@ from typing import Literal
 
 from producer.deployment import Deployment
 from schemas import layout
+from schemas.budget import StoppedBy
 from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
 from schemas.finalize import read_summary
@@ -20,11 +21,18 @@ Source = Literal["ledger", "storage"]
 
 
 class JobReport(Record):
-    """Where a job is, as `jobs` and `show` print it."""
+    """Where a job is, as `jobs` and `show` print it.
+
+    `stopped_by` is the error budget that was passed; `max_row_errors` and `max_dead_chunks` are
+    what the budgets allow, None for any number.
+    """
 
     job_id: JobId
     output: str
     state: JobState
+    stopped_by: StoppedBy | None
+    max_row_errors: int | None
+    max_dead_chunks: int | None
     source: Source
     priority: Priority
     generation: int
@@ -46,6 +54,11 @@ class JobReport(Record):
     def rows_done(self) -> int:
         """Rows that need no more work."""
         return self.rows_scored + self.rows_error + self.rows_dead
+
+    @property
+    def chunks_dead(self) -> int:
+        """Chunks that were buried and not sent again."""
+        return self.chunk_states[ChunkState.DEAD]
 
 
 class JobDetails(Record):
@@ -138,6 +151,9 @@ def report_of(status: JobStatus, source: Source) -> JobReport:
         job_id=status.job_id,
         output=status.output,
         state=status.state,
+        stopped_by=status.stopped_by,
+        max_row_errors=status.limits.rows_error,
+        max_dead_chunks=status.limits.chunks_dead,
         source=source,
         priority=status.priority,
         generation=status.generation,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
+from producer.budgets import follow_spec
 from producer.footers import Footer, Progress
 from producer.inventory import Inventory, take_inventory
 from producer.output import require_apart, require_empty
@@ -12,7 +13,7 @@ from producer.plan import make_plan
 from schemas import __version__, layout
 from schemas.chunks import sha256_of
 from schemas.errors import ManifestMissing, OutputTaken, UsageError
-from schemas.job import InputFile, JobId, JobSpec, Manifest, ModelPin, spec_digest
+from schemas.job import BUDGETS, InputFile, JobId, JobSpec, Manifest, ModelPin, spec_digest
 from schemas.manifest import read_manifest
 from schemas.storage import Storage
 
@@ -28,9 +29,10 @@ def create_job(
 ) -> Manifest:
     """Plan a job and create its manifest; the same job again is returned as it is.
 
-    The same job has the same spec and model, and the same id if one is given. Of several
-    submitters at once the first that creates the manifest has the output; the chunk table is named
-    by its content, so that none touches another's.
+    The same job has the same spec and model, and the same id if one is given; only its error
+    budgets may be others, and count for it from now on. Of several submitters at once the first
+    that creates the manifest has the output; the chunk table is named by its content, so that none
+    touches another's.
 
     Args:
         storage: Where corpus and output lie.
@@ -52,7 +54,9 @@ def create_job(
     if existing is None:
         inventory = inventory or take_inventory(storage, spec, progress)
         return _create(storage, spec, model, job_id, inventory)
-    return same_job(existing, spec, model, job_id)
+    same = same_job(existing, spec, model, job_id)
+    follow_spec(storage, same, spec)
+    return same
 
 
 def find_job(storage: Storage, output: str) -> Manifest | None:
@@ -174,7 +178,7 @@ def _input_file(footer: Footer) -> InputFile:
 def _differences(existing: Manifest, spec: JobSpec, model: ModelPin) -> list[str]:
     if spec_digest(existing.spec, existing.model.digest) == spec_digest(spec, model.digest):
         return []
-    fields = [name for name in JobSpec.model_fields if name != "model"]
+    fields = [name for name in JobSpec.model_fields if name not in ("model", *BUDGETS)]
     differs = [name for name in fields if getattr(existing.spec, name) != getattr(spec, name)]
     if existing.model.digest != model.digest:
         differs.append("model")

@@ -1,20 +1,30 @@
 """Taking a job up again from its output alone."""
 
+from producer.budgets import change_budgets
 from producer.deployment import Deployment
 from schemas import layout
 from schemas.errors import UsageError
-from schemas.job import Manifest
+from schemas.job import ErrorBudget, Manifest
 from schemas.reconciler import Pass
 from schemas.resume import Resumed, resume
 
 
-def take_up(deployment: Deployment, manifest: Manifest, *, uncancel: bool = False) -> Resumed:
+def take_up(
+    deployment: Deployment,
+    manifest: Manifest,
+    *,
+    uncancel: bool = False,
+    max_row_errors: ErrorBudget | None = None,
+    max_dead_chunks: ErrorBudget | None = None,
+) -> Resumed:
     """Bring the ledger in step with the object store and put pending chunks on the queue.
 
     Args:
         deployment: Where Redis and the object store are.
         manifest: The job.
         uncancel: Let a cancelled job go on.
+        max_row_errors: Counts for the job from now on.
+        max_dead_chunks: Likewise.
 
     Raises:
         UsageError: A job that was not cancelled shall be uncancelled.
@@ -25,6 +35,9 @@ def take_up(deployment: Deployment, manifest: Manifest, *, uncancel: bool = Fals
             raise UsageError(f"job {manifest.job_id} is not cancelled")
         storage.delete(layout.summary(output))
         storage.delete(layout.cancelled(output))
+    change_budgets(
+        storage, manifest, max_row_errors=max_row_errors, max_dead_chunks=max_dead_chunks
+    )
     resumed = resume(storage, deployment.ledger, manifest)
     deployment.reconciler.run_once(only=manifest.job_id)
     return resumed

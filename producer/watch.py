@@ -128,6 +128,4 @@ def exit_code_of(summary: Summary) -> ExitCode:
     """
     if summary.state is JobState.SUCCEEDED:
         return ExitCode.OK
-    if summary.chunks_succeeded < summary.chunks:
-        return ExitCode.DEAD_CHUNKS
-    return ExitCode.ROW_ERRORS
+    return ExitCode.ROW_ERRORS if summary.stopped_by == "rows_error" else ExitCode.DEAD_CHUNKS

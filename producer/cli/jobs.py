@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.budgets import state_of, way_on
 from producer.cli.options import Job, Json
 from producer.cli.terminal import (
     counts,
@@ -51,7 +52,7 @@ def jobs(as_json: Json = False) -> None:
         print_table(
             ("job", "state", "#rows", "#done", "#dead chunks", "opened", "output"),
             (
-                (r.job_id, r.state, r.rows, r.rows_done, r.chunk_states["dead"], when, r.output)
+                (r.job_id, r.state, r.rows, r.rows_done, r.chunks_dead, when, r.output)
                 for r in reports
                 for when in (f"{r.opened_at:%Y-%m-%d %H:%M}",)
             ),
@@ -79,6 +80,8 @@ def show(job: Job, chunk: ChunkOption = None, as_json: Json = False) -> None:
     if details.job.source == "storage":
         say(f"not known to the ledger, this is what lies under {details.job.output}")
     print_json(details) if as_json else print_facts(job_facts(details))
+    for line in way_on(details.job, details.job.output):
+        say(line)
 
 
 def cancel(job: Job, as_json: Json = False) -> None:
@@ -110,7 +113,7 @@ def job_facts(details: "JobDetails") -> dict[str, object]:
     took = job.closed_at and duration((job.closed_at - job.opened_at).total_seconds())
     return {
         "job": job.job_id,
-        "state": str(job.state),
+        "state": state_of(job),
         "chunks": f"{job.chunks:,}: {counts(job.chunk_states)}",
         "rows": job.rows,
         "  scored": job.rows_scored,

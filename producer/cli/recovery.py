@@ -4,12 +4,28 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.options import Json, OutputArgument
+from producer.cli.budgets import state_of, way_on
+from producer.cli.options import Json, OutputArgument, parse_error_budget
 from producer.cli.terminal import print_json, print_line, print_table, say
 
 PANEL = "Look after it"
 
 Uncancel = Annotated[bool, typer.Option("--uncancel", help="Let a job that was cancelled go on.")]
+MaxRowErrors = Annotated[
+    str | None,
+    typer.Option(
+        "--max-row-errors",
+        metavar="N|P%",
+        help="Another limit from now on; 100% lets a job that it stopped go on to its end.",
+        show_default=False,
+    ),
+]
+MaxDeadChunks = Annotated[
+    str | None,
+    typer.Option(
+        "--max-dead-chunks", metavar="N|P%", help="Likewise for dead chunks.", show_default=False
+    ),
+]
 OneJob = Annotated[
     str | None,
     typer.Option(
@@ -27,25 +43,38 @@ def register(app: typer.Typer) -> None:
     app.command("reconcile", rich_help_panel=PANEL)(reconcile)
 
 
-def resume(output: OutputArgument, uncancel: Uncancel = False, as_json: Json = False) -> None:
+def resume(
+    output: OutputArgument,
+    uncancel: Uncancel = False,
+    max_row_errors: MaxRowErrors = None,
+    max_dead_chunks: MaxDeadChunks = None,
+    as_json: Json = False,
+) -> None:
     """Enter a job again from its output alone, as after the loss of Redis, and let it go on.
 
-    Safe at any time and any number of times: results that exist are never scored again.
+    Safe at any time and any number of times: results that exist are never scored again. A job
+    that was stopped by its error budget needs another one to go on.
 
-    Example: bulkscore resume s3://lake/scored
+    Example: bulkscore resume s3://lake/scored --max-row-errors 2%
     """
     from producer.deployment import Deployment
+    from producer.job_report import job_report
     from producer.recovery import take_up
     from schemas.manifest import read_manifest
     from schemas.storage import canonical
 
+    budgets = {
+        "max_row_errors": parse_error_budget("--max-row-errors", max_row_errors),
+        "max_dead_chunks": parse_error_budget("--max-dead-chunks", max_dead_chunks),
+    }
     deployment = Deployment.from_environment()
     deployment.require_broker()
     deployment.require_storage(output)
     manifest = read_manifest(deployment.storage, canonical(output))
-    resumed = take_up(deployment, manifest, uncancel=uncancel)
+    resumed = take_up(deployment, manifest, uncancel=uncancel, **budgets)
+    job = job_report(deployment, manifest)
     if as_json:
-        print_json({"job_id": manifest.job_id, "resumed": resumed})
+        print_json({"job_id": job.job_id, "resumed": resumed, "stopped_by": job.stopped_by})
         return
     print_line(manifest.job_id)
     entered = "entered again from its output" if resumed.restored else "the ledger knew the job"
@@ -53,6 +82,10 @@ def resume(output: OutputArgument, uncancel: Uncancel = False, as_json: Json = F
         f"{entered}: {resumed.succeeded:,} chunks succeeded, {resumed.dead:,} dead, "
         f"{resumed.pending:,} pending"
     )
+    if job.stopped_by is not None:
+        say(state_of(job))
+    for line in way_on(job, job.output):
+        say(line)
 
 
 def reconcile(job: OneJob = None, as_json: Json = False) -> None:

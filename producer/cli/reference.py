@@ -28,8 +28,9 @@ Settings such as `BULKSCORE_REDIS_URL` are environment variables; `bulkscore doc
 | 0 | all well |
 | 1 | unexpected error, a bug |
 | 2 | wrong usage, or corpus or model that cannot be used |
-| 3 | the job ended, and some chunks have no result: dead, cancelled or halted |
-| 4 | the job ended with more row errors than `--max-row-errors` allows |
+| 3 | the job ended, and some chunks have no result: dead, cancelled, halted, or stopped by \
+`--max-dead-chunks` |
+| 4 | the job was stopped by more row errors than `--max-row-errors` allows |
 | 5 | the wait timed out; the job goes on |
 | 69 | Redis or storage does not answer, or refuses the login |
 | 78 | a setting makes no sense |

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.budgets import way_on_with_run
 from producer.cli.options import JobIdOption, Json, Output, ScoringOptions, with_scoring_options
 from producer.cli.progress_display import display
 from producer.cli.submission import FooterProgress, print_submission
@@ -84,7 +85,14 @@ def run(
     elif last.dead:
         say(f"see why: {shlex.join(['bulkscore', 'dead-letters', manifest.spec.output])}")
         say("once that is mended, the same command with --reprocess sends them again")
-    finish(deployment, manifest, last, as_json=as_json, to_stderr=not as_json)
+    finish(
+        deployment,
+        manifest,
+        last,
+        as_json=as_json,
+        to_stderr=not as_json,
+        advise=way_on_with_run,
+    )
 
 
 def _score(

@@ -1,11 +1,12 @@
 """`watch` and `wait`: follow a job to its end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
+from producer.cli.budgets import state_of, way_on
 from producer.cli.options import Job, Json, Timeout
 from producer.cli.progress_display import display
 from producer.cli.terminal import (
@@ -53,8 +54,8 @@ def watch(job: Job, as_json: Json = False) -> None:
 def wait(job: Job, timeout: Timeout = None, as_json: Json = False) -> None:
     """Wait until a job has ended, keep its chunks on the queue meanwhile, and print its summary.
 
-    Exit codes: 0 succeeded, 3 some chunks have no result (dead, cancelled or halted), 4 more row
-    errors than allowed, 5 timed out.
+    Exit codes: 0 succeeded, 3 some chunks have no result (dead, cancelled, halted, or stopped by
+    --max-dead-chunks), 4 more row errors than --max-row-errors allows, 5 timed out.
 
     Example: bulkscore wait nightly-2025-06-01 --timeout 3600
     """
@@ -95,6 +96,7 @@ def finish(
     as_json: bool,
     line: bool = False,
     to_stderr: bool = False,
+    advise: "Callable[[Summary, str], list[str]]" = way_on,
 ) -> None:
     """Print the summary of a job that was followed and exit with what it says.
 
@@ -105,6 +107,7 @@ def finish(
         as_json: Print JSON instead of text,
         line: on one line.
         to_stderr: The summary is talk, because stdout carries other data.
+        advise: Says what to do about a job that was stopped.
     """
     from producer.watch import exit_code_of
     from schemas.finalize import read_summary
@@ -117,6 +120,8 @@ def finish(
         print_json(summary, line=line)
     else:
         print_facts(summary_facts(summary, manifest.spec.output), to_stderr=to_stderr)
+    for advice in advise(summary, manifest.spec.output):
+        say(advice)
     raise typer.Exit(exit_code_of(summary))
 
 
@@ -136,7 +141,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
     missing = summary.chunks - summary.chunks_succeeded - summary.chunks_dead
     return {
         "job": summary.job_id,
-        "state": str(summary.state),
+        "state": state_of(summary),
         "rows": summary.rows,
         "  scored": summary.rows_scored,
         "  with an error": f"{summary.rows_error:,} ({counts(summary.errors)})",
