@@ -1,9 +1,9 @@
-"""Outages of storage are the worker's to wait for, and no fault of a chunk.
+"""An outage of storage is the worker's to wait for, and no chunk is charged for it.
 
-When an attempt fails because storage does not serve, the store is asked once. If it does not
-answer either, the circuit of the job opens: the attempt is not charged, and before the worker
-begins another one of the job it waits and asks again, ever more rarely. So a store that is down
-or overloaded gets one small request from a worker in half a minute, and no chunk is buried.
+When an attempt fails because storage as a whole does not serve (`worker.blame`), the circuit of
+its job opens: before the worker begins another attempt at the job it waits and asks the store,
+ever more rarely. A store that is down or overloaded gets one small request from a worker in half
+a minute. Other jobs, whose storage may be another, go on.
 """
 
 import logging
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.errors import BulkError, StorageUnavailable
+from worker.blame import Probe, ask
 
 logger = logging.getLogger(__name__)
 
@@ -30,23 +31,23 @@ def pause_seconds(failures: int, uniform: Uniform = random.uniform) -> float:
     It doubles up to a cap and half of it is random, so that a fleet that lost its store at one
     instant does not come back at one instant.
     """
-    full = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1))
+    full = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
     return full / 2 + uniform(0, full / 2)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Outage:
-    place: str
+    error: BulkError
     since: float
     failures: int = 0
-    ends: float = 0.0  # of the pause
+    pause_ends: float = 0.0
 
 
 class Circuit:
     """Says whether the storage of a job can be worked with; one for each slot.
 
     Args:
-        probe: Asks the store behind a place once, and raises when it does not serve.
+        probe: Asks the store behind a place once.
         draining: Says whether the worker is shutting down.
         clock: Seconds that only grow.
         sleep: Waits for so many seconds.
@@ -55,7 +56,7 @@ class Circuit:
 
     def __init__(
         self,
-        probe: Callable[[str], None],
+        probe: Probe,
         *,
         draining: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
@@ -69,31 +70,13 @@ class Circuit:
         self._uniform = uniform
         self._outages: dict[str, _Outage] = {}
 
-    def trip(self, job_id: str, error: BulkError) -> float | None:
-        """Open the circuit of a job if `error` is an outage of its storage.
-
-        Returns:
-            Seconds for which the chunk is better left alone, or None: the store serves, so the
-            error is about the chunk.
-        """
-        if not isinstance(error, StorageUnavailable) or error.place is None:
-            return None
-        if self._serves(error.place):
-            return None
-        outage = self._outages.get(job_id)
-        if outage is None:
-            logger.warning(
-                "job %s waits for storage: %s",
-                job_id,
-                error,
-                extra={"action": "storage_away", "job_id": job_id},
-            )
-            outage = _Outage(place=error.place, since=self._clock())
-            self._outages[job_id] = outage
-        return self._pause(outage)
+    def open(self, job_id: str, error: BulkError) -> float:
+        """Note that an attempt failed for want of storage; return how long to leave it alone."""
+        outage = self._outages.setdefault(job_id, _Outage(error, since=self._clock()))
+        return self._pause(job_id, outage, error)
 
     def admits(self, job_id: str) -> bool:
-        """Wait for the storage of a job that is away, for one pause at most.
+        """Wait for the storage of a job if it is away, for one pause at most.
 
         Returns:
             False when it is still away, or when the worker shall stop.
@@ -101,19 +84,21 @@ class Circuit:
         outage = self._outages.get(job_id)
         if outage is None:
             return True
-        while (left := outage.ends - self._clock()) > 0:
+        while (left := self.seconds_left(job_id)) > 0:
             if self._draining():
                 return False
             self._sleep(min(left, STEP_SECONDS))
-        if not self._serves(outage.place):
-            self._pause(outage)
+        answer = ask(outage.error, self._probe)
+        if isinstance(answer, StorageUnavailable):
+            self._pause(job_id, outage, answer)
             return False
+        # Kept until an attempt succeeds: one that fails again goes on where this one stopped.
         return True
 
     def seconds_left(self, job_id: str) -> float:
-        """Return for how long a job is better left alone."""
+        """Return for how long the storage of a job is better left alone."""
         outage = self._outages.get(job_id)
-        return max(0.0, outage.ends - self._clock()) if outage is not None else 0.0
+        return max(0.0, outage.pause_ends - self._clock()) if outage is not None else 0.0
 
     def close(self, job_id: str) -> None:
         """Note that an attempt at the job went well."""
@@ -126,18 +111,17 @@ class Circuit:
                 extra={"action": "storage_back", "job_id": job_id},
             )
 
-    def _serves(self, place: str) -> bool:
-        """Ask the store once; a refusal is an answer."""
-        try:
-            self._probe(place)
-        except StorageUnavailable:
-            return False
-        except BulkError as error:
-            logger.info("%s answers: %s", place, error)
-        return True
-
-    def _pause(self, outage: _Outage) -> float:
+    def _pause(self, job_id: str, outage: _Outage, error: BulkError) -> float:
         outage.failures += 1
         pause = pause_seconds(outage.failures, self._uniform)
-        outage.ends = self._clock() + pause
+        outage.pause_ends = self._clock() + pause
+        logger.warning(
+            "job %s waits for storage, since %.0f s, for another %.1f s [%s]: %s",
+            job_id,
+            self._clock() - outage.since,
+            pause,
+            error.code,
+            error,
+            extra={"action": "storage_away", "job_id": job_id, "code": error.code},
+        )
         return pause

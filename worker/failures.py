@@ -9,6 +9,7 @@ from schemas.ledger import Ledger
 from schemas.settings import ScheduleSettings
 from schemas.storage import Storage
 from worker.attempt import Attempt, Outcome
+from worker.blame import blame
 from worker.circuit import Circuit
 from worker.dead_letters import describe, record_of, write_dead_letter
 from worker.jobs import JobCache
@@ -43,10 +44,10 @@ class Failures:
         Raises:
             BrokerUnavailable: The ledger does not answer; the lease will run out.
         """
-        pause = self._circuit.trip(attempt.job_id, error)
-        if pause is not None:
-            return self.put_off(attempt, pause)
-        if error.job_wide and not self._halt(attempt):
+        fault = blame(error, self._storage.probe, lambda uri: self._is_input(attempt, uri))
+        if fault == "storage":
+            return self.put_off(attempt, self._circuit.open(attempt.job_id, error))
+        if fault == "job" and not self._halt(attempt, error):
             self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
             return "halted"
         decision = decide(error, attempt.tries, self._schedule)
@@ -70,8 +71,24 @@ class Failures:
         )
         return "handed_back"
 
-    def _halt(self, attempt: Attempt) -> bool:
-        return self._ledger.halt(attempt.job_id, attempt.chunk, token=attempt.token)
+    def _is_input(self, attempt: Attempt, uri: str) -> bool:
+        manifest, chunk = self._place(attempt)
+        return manifest is not None and uri == manifest.files[chunk.file].uri
+
+    def _halt(self, attempt: Attempt, error: BulkError) -> bool:
+        """Stop the job, unless another attempt has: its dead letter is the only one then."""
+        halted = self._ledger.halt(attempt.job_id, attempt.chunk, token=attempt.token)
+        if halted:
+            logger.error(
+                "job %s is halted, every chunk would meet this [%s]: %s; mend it, then "
+                "`bulkscore resume %s`",
+                attempt.job_id,
+                error.code,
+                describe(error),
+                attempt.output,
+                extra={"action": "halted", "job_id": attempt.job_id, "code": error.code},
+            )
+        return halted
 
     def _retry(self, attempt: Attempt, error: BulkError, delay_seconds: float) -> Outcome:
         logger.warning(

@@ -92,12 +92,14 @@ class ChunkRunner:
         )
         if not admitted:
             return self._failures.put_off(attempt, self._circuit.seconds_left(attempt.job_id))
-        return self._run(attempt, poison=begin.outcome == "poison")
+        # Around all of it: a store that does not answer is waited for longer than a lease lasts.
+        with self._heartbeat(attempt) as heartbeat:
+            return self._run(attempt, heartbeat, poison=begin.outcome == "poison")
 
-    def _run(self, attempt: Attempt, *, poison: bool) -> Outcome:
+    def _run(self, attempt: Attempt, heartbeat: Heartbeat, *, poison: bool) -> Outcome:
         try:
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
-            account = self._score(attempt, job, poison=poison)
+            account = self._score(attempt, job, heartbeat, poison=poison)
         except HandBack:
             self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
             return "handed_back"
@@ -115,7 +117,9 @@ class ChunkRunner:
         self._circuit.close(attempt.job_id)
         return "succeeded"
 
-    def _score(self, attempt: Attempt, job: OpenJob, *, poison: bool) -> ResultAccount:
+    def _score(
+        self, attempt: Attempt, job: OpenJob, heartbeat: Heartbeat, *, poison: bool
+    ) -> ResultAccount:
         uri = layout.result(attempt.output, attempt.chunk)
         if self._storage.exists(uri):
             return read_account(self._storage, uri)
@@ -124,25 +128,24 @@ class ChunkRunner:
                 f"chunk {attempt.chunk} was begun {attempt.number - 1} times and never came "
                 "to an end: its work kills the process"
             )
-        with self._heartbeat(attempt) as heartbeat:
-            spec = job.manifest.spec
-            model = self._models.get(
-                job.manifest.model,
-                max_length=spec.max_length,
-                dtype=spec.dtype,
-                token_budget=job.token_budget(attempt.chunk),
-            )
-            heartbeat.advance()
-            created = score_chunk(
-                storage=self._storage,
-                manifest=job.manifest,
-                chunk=job.chunks[attempt.chunk],
-                model=model,
-                attempt=attempt.number,
-                generation=attempt.generation,
-                worker=self._worker,
-                progress=heartbeat.advance,
-            )
+        spec = job.manifest.spec
+        model = self._models.get(
+            job.manifest.model,
+            max_length=spec.max_length,
+            dtype=spec.dtype,
+            token_budget=job.token_budget(attempt.chunk),
+        )
+        heartbeat.advance()
+        created = score_chunk(
+            storage=self._storage,
+            manifest=job.manifest,
+            chunk=job.chunks[attempt.chunk],
+            model=model,
+            attempt=attempt.number,
+            generation=attempt.generation,
+            worker=self._worker,
+            progress=heartbeat.advance,
+        )
         # Another attempt was faster: its object is the result, so its account is what counts.
         return created if created is not None else read_account(self._storage, uri)
 
