@@ -16,6 +16,7 @@ class FindingKind(StrEnum):
 
     CHUNK_TABLE = "chunk_table"  # does not cover every row of the corpus once
     RESULT_DAMAGED = "result_damaged"
+    RESULT_CHANGED = "result_changed"  # whole, but not the one that the summary counts
     RESULT_SCHEMA = "result_schema"
     ACCOUNT = "account"  # the result says other things of itself than its rows do
     ROWS_MISSING = "rows_missing"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from schemas import layout
 from schemas.chunks import ChunkTable
 from schemas.dead_letter import DeadLetter
 from schemas.errors import InputMissing, ManifestMissing
-from schemas.finalize import read_summary
+from schemas.finalize import read_result_table, read_summary
 from schemas.job import Manifest, parse_record
+from schemas.result_table import ResultTable
+from schemas.states import JobState
 from schemas.storage import Storage
+from schemas.summary import Summary
 from schemas.survey import Survey
 
 CONCURRENT_READS = 8
@@ -39,7 +43,9 @@ def check_chunk_table(manifest: Manifest, chunks: ChunkTable) -> Iterator[Findin
         yield Finding(kind=FindingKind.CHUNK_TABLE, message=message)
 
 
-def check_objects(storage: Storage, manifest: Manifest, found: Survey) -> Iterator[Finding]:
+def check_objects(
+    storage: Storage, manifest: Manifest, found: Survey, summary: Summary | None
+) -> Iterator[Finding]:
     """Yield the objects that a dataset reader would take for results, and a marker too early."""
     output = manifest.spec.output
     below = len(output) + 1
@@ -49,10 +55,13 @@ def check_objects(storage: Storage, manifest: Manifest, found: Survey) -> Iterat
         if not is_hidden(path) and (chunk is None or chunk >= manifest.chunks):
             message = f"{stranger.uri} is no result of this job, but readers will take it for one"
             yield Finding(kind=FindingKind.FOREIGN_OBJECT, message=message)
-    incomplete = len(found.results) < manifest.chunks
-    if incomplete and storage.exists(layout.success_marker(output)):
-        message = f"{layout.success_marker(output)} is there, but not every chunk has a result"
-        yield Finding(kind=FindingKind.MARKER, message=message)
+    marker, reason = layout.success_marker(output), None
+    if len(found.results) < manifest.chunks:
+        reason = "not every chunk has a result"
+    elif summary is not None and summary.state is not JobState.SUCCEEDED:
+        reason = f"the summary says that the job has {summary.state}"
+    if reason and storage.exists(marker):
+        yield Finding(kind=FindingKind.MARKER, message=f"{marker} is there, but {reason}")
 
 
 def check_letters(
@@ -81,18 +90,42 @@ def check_letters(
             yield Finding(kind=FindingKind.DEAD_LETTER, chunk=chunk, message=problem)
 
 
-def check_summary(
-    storage: Storage, manifest: Manifest, rows_scored: int, errors: Counter[str], rows_dead: int
-) -> Iterator[Finding]:
-    """Yield where the summary, if the job has one, counts otherwise."""
-    uri = layout.summary(manifest.spec.output)
+@dataclass(slots=True, kw_only=True)
+class Counted:
+    """What the summary of a job says, if there is one that can be read; the table goes with it."""
+
+    summary: Summary | None = None
+    results: ResultTable | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_counted(storage: Storage, output: str) -> Counted:
+    """Return the summary and the table of the results it counts; a damaged one is a finding."""
+    counted = Counted()
     try:
-        summary = read_summary(storage, manifest.spec.output)
+        counted.summary = read_summary(storage, output)
+        counted.results = read_result_table(storage, output, counted.summary)
     except InputMissing:
-        return
+        return counted
     except ManifestMissing as error:
-        yield Finding(kind=FindingKind.SUMMARY, message=str(error))
-        return
+        counted.findings.append(Finding(kind=FindingKind.SUMMARY, message=str(error)))
+    return counted
+
+
+def check_counted(chunk: int, footer_sha256: bytes, results: ResultTable) -> Iterator[Finding]:
+    """Yield a finding when a result is not the one that the summary counted."""
+    if results.footer_sha256(chunk) not in (None, footer_sha256):
+        message = (
+            f"result of chunk {chunk} is not the one that the summary counted: bring that one "
+            "back, or delete this one and `bulkscore resume` the output to score the chunk again"
+        )
+        yield Finding(kind=FindingKind.RESULT_CHANGED, chunk=chunk, message=message)
+
+
+def check_summary(
+    manifest: Manifest, summary: Summary, rows_scored: int, errors: Counter[str], rows_dead: int
+) -> Iterator[Finding]:
+    """Yield where the summary counts otherwise."""
     for name, said, counted in (
         ("job", summary.job_id, manifest.job_id),
         ("rows", summary.rows, manifest.rows),
@@ -101,5 +134,6 @@ def check_summary(
         ("rows of dead chunks", summary.rows_dead, rows_dead),
     ):
         if said != counted:
+            uri = layout.summary(manifest.spec.output)
             message = f"{uri} says {name} {said}, counted {counted}"
             yield Finding(kind=FindingKind.SUMMARY, message=message)

@@ -29,6 +29,7 @@ class ChunkCheck:
 
     Attributes:
         rows_missing: Rows of the chunk that have no result row.
+        footer_sha256: That of the result's footer, None when the result cannot be used.
         ids: The id columns in the order of the chunk's rows, or None when rows are not as they
             should be, so that there is nothing to compare.
     """
@@ -38,6 +39,7 @@ class ChunkCheck:
     rows_missing: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    footer_sha256: bytes | None = None
     ids: pa.Table | None = None
 
 
@@ -50,7 +52,9 @@ def check_result(storage: Storage, manifest: Manifest, chunk: Chunk) -> ChunkChe
     uri = layout.result(manifest.spec.output, chunk.index)
     try:
         footer, table = read_result(storage, uri)
-        return _checked(manifest, chunk, footer.account, table)
+        check = _checked(manifest, chunk, footer.account, table)
+        check.footer_sha256 = footer.sha256
+        return check
     except (InputCorrupt, InputMissing, PolarsError, PanicException) as error:
         found = _finding(FindingKind.RESULT_DAMAGED, chunk, f"cannot be used: {error}", chunk.rows)
         return ChunkCheck(rows_missing=chunk.rows, findings=[found])

@@ -15,11 +15,19 @@ import numpy as np
 from producer.ahead import map_ahead
 from producer.findings import Finding, FindingKind, Findings
 from producer.id_check import CorpusIds
-from producer.record_check import check_chunk_table, check_letters, check_objects, check_summary
+from producer.record_check import (
+    check_chunk_table,
+    check_counted,
+    check_letters,
+    check_objects,
+    check_summary,
+    read_counted,
+)
 from producer.result_check import ChunkCheck, check_result
 from schemas.chunks import Chunk, ChunkTable
 from schemas.job import JobId, Manifest, Record
 from schemas.manifest import read_chunks, read_manifest
+from schemas.result_table import ResultTable
 from schemas.storage import Storage
 from schemas.survey import Survey, survey
 
@@ -91,14 +99,16 @@ def verify(
     """
     manifest = read_manifest(storage, output)
     chunks = read_chunks(storage, manifest)
+    counted = read_counted(storage, manifest.spec.output)
     found = survey(storage, manifest)
     recount = _Recount()
+    recount.findings.add(counted.findings)
     recount.findings.add(check_chunk_table(manifest, chunks))
-    recount.findings.add(check_objects(storage, manifest, found))
+    recount.findings.add(check_objects(storage, manifest, found, counted.summary))
     recount.findings.add(check_letters(storage, manifest, chunks, found))
 
     def check(span: list[Chunk]) -> "_SpanCheck":
-        return _check_span(storage, manifest, span, found, corpus=corpus)
+        return _check_span(storage, manifest, span, found, counted.results, corpus=corpus)
 
     done = 0
     spans = _spans(chunks)
@@ -107,9 +117,10 @@ def verify(
         done += checked.chunks
         progress(done, len(chunks))
     # A summary can only be wrong by itself where the results are right.
-    if not found.missing and not recount.findings.counts:
+    if counted.summary is not None and not found.missing and not recount.findings.counts:
         errors, dead = recount.errors, _rows_of(chunks, sorted(found.dead))
-        recount.findings.add(check_summary(storage, manifest, recount.scored, errors, dead))
+        findings = check_summary(manifest, counted.summary, recount.scored, errors, dead)
+        recount.findings.add(findings)
     return _report(manifest, chunks, found, recount, corpus=corpus)
 
 
@@ -157,7 +168,13 @@ def _spans(chunks: ChunkTable) -> Iterator[list[Chunk]]:
 
 
 def _check_span(
-    storage: Storage, manifest: Manifest, span: list[Chunk], found: Survey, *, corpus: bool
+    storage: Storage,
+    manifest: Manifest,
+    span: list[Chunk],
+    found: Survey,
+    counted: ResultTable | None,
+    *,
+    corpus: bool,
 ) -> _SpanCheck:
     file = manifest.files[span[0].file]
     checked = _SpanCheck(file=file.uri, chunks=len(span))
@@ -171,6 +188,8 @@ def _check_span(
                 check = check_result(storage, manifest, chunk)
                 if ids is not None and check.ids is not None:
                     check.findings += ids.compare(chunk, check.ids)
+                if counted is not None and check.footer_sha256 is not None:
+                    check.findings += check_counted(chunk.index, check.footer_sha256, counted)
                 check.ids = None  # counted; only the counts are kept
                 checked.checks.append(check)
     checked.corpus_problem = ids.problem if ids is not None else None

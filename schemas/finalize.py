@@ -3,14 +3,21 @@
 Idempotent: whoever notices that a job has no pending chunk may call it, several at once too.
 """
 
+import logging
 from datetime import UTC, datetime
 
 from schemas import layout
+from schemas.chunks import sha256_of
+from schemas.errors import InputMissing, ManifestMissing
 from schemas.job import Manifest, parse_record
+from schemas.result_table import ResultTable
 from schemas.states import JobState
 from schemas.storage import Storage
 from schemas.summary import Summary
-from schemas.survey import Survey, Tally, tally
+from schemas.survey import Survey, tally
+from schemas.tally import Tally
+
+logger = logging.getLogger(__name__)
 
 
 def finalize(storage: Storage, manifest: Manifest, found: Survey) -> Summary:
@@ -21,14 +28,18 @@ def finalize(storage: Storage, manifest: Manifest, found: Survey) -> Summary:
         manifest: The job.
         found: A survey made after the last chunk ended.
     """
-    sums = tally(storage, manifest, found)
-    summary = _summary(manifest, found, sums)
     output = manifest.spec.output
+    sums = tally(storage, manifest, found)
+    for problem in sums.damaged.values():
+        logger.error(problem, extra={"action": "result_damaged", "job_id": manifest.job_id})
+    results = sums.results.to_bytes()
+    summary = _summary(manifest, found, sums, sha256_of(results))
+    if summary.state is not JobState.SUCCEEDED:
+        storage.delete(layout.success_marker(output))
+    storage.replace(layout.result_table(output, summary.results_sha256), results)
     storage.replace(layout.summary(output), summary.model_dump_json(indent=2).encode())
     if summary.state is JobState.SUCCEEDED:
         storage.create(layout.success_marker(output), b"")
-    else:
-        storage.delete(layout.success_marker(output))
     return summary
 
 
@@ -38,7 +49,23 @@ def read_summary(storage: Storage, output: str) -> Summary:
     return parse_record(Summary, storage.read(uri), uri)
 
 
-def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
+def read_result_table(storage: Storage, output: str, summary: Summary) -> ResultTable:
+    """Return the table of the results that a summary counts.
+
+    Raises:
+        ManifestMissing: It is gone or is not the one the summary was written with.
+    """
+    uri = layout.result_table(output, summary.results_sha256)
+    try:
+        data = storage.read(uri)
+    except InputMissing as error:
+        raise ManifestMissing(f"{uri}, the table of the results, is gone") from error
+    if sha256_of(data) != summary.results_sha256:
+        raise ManifestMissing(f"{uri} is not the table that the summary was written with")
+    return ResultTable.from_bytes(data)
+
+
+def _summary(manifest: Manifest, found: Survey, sums: Tally, results_sha256: str) -> Summary:
     accounted = sums.rows_scored + sums.rows_error + sums.rows_dead
     passed = found.limits.passed(rows_error=sums.rows_error, chunks_dead=len(found.dead))
     state = _outcome(manifest, found, sums)
@@ -57,13 +84,15 @@ def _summary(manifest: Manifest, found: Survey, sums: Tally) -> Summary:
         rows_missing=manifest.rows - accounted,
         errors=dict(sorted(sums.row_errors.items())),
         chunks=manifest.chunks,
-        chunks_succeeded=len(found.results),
+        chunks_succeeded=len(found.results) - len(sums.damaged),
         chunks_dead=len(found.dead),
+        chunks_damaged=len(sums.damaged),
         dead_by_code=dict(sorted(sums.dead_by_code.items())),
         tokens=sums.tokens,
         truncated_rows=sums.truncated_rows,
         scoring_seconds=round(sums.scoring_seconds, 3),
         workers=tuple(sorted(sums.workers)),
+        results_sha256=results_sha256,
         skipped_files=manifest.skipped,
         created_at=manifest.created_at,
         finished_at=datetime.now(UTC),

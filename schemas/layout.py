@@ -10,6 +10,7 @@ OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, a
 OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
 OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
 OUTPUT/_bulkscore/summary.json                    the account
+OUTPUT/_bulkscore/results-<sha256>.table          checksums of the results it counts
 
 With --incremental, OUTPUT holds jobs instead, each in a folder of its own: OUTPUT/job=<job id>.
 """
@@ -79,6 +80,11 @@ def cancelled(output: str) -> str:
 def summary(output: str) -> str:
     """URI of the summary."""
     return _under(output, "_bulkscore", "summary.json")
+
+
+def result_table(output: str, sha256: str) -> str:
+    """URI of the table of results with this SHA-256; the summary names the one it goes with."""
+    return _under(output, "_bulkscore", f"results-{sha256[:12]}.table")
 
 
 def chunk_of_result(name: str) -> int | None:

@@ -15,6 +15,8 @@ class Summary(Record):
 
     `stopped_by` is the error budget that was passed: no further chunk was begun from then on.
     `max_row_errors` and `max_dead_chunks` are what the budgets allowed, None for any number.
+    `chunks_damaged` have a result object that cannot be counted, so that their rows are missing.
+    `results_sha256` is that of the table of results (`layout.result_table`).
     """
 
     version: Literal[1] = SUMMARY_VERSION
@@ -34,11 +36,13 @@ class Summary(Record):
     chunks: int
     chunks_succeeded: int
     chunks_dead: int
+    chunks_damaged: int
     dead_by_code: dict[str, int]
     tokens: int
     truncated_rows: int
     scoring_seconds: float
     workers: tuple[str, ...]
+    results_sha256: str
     skipped_files: tuple[SkippedFile, ...]
     created_at: datetime
     finished_at: datetime

@@ -4,20 +4,22 @@
 letters, for the summary and to restore a lost ledger.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from schemas import layout
 from schemas.budget import Limits, limits_of
-from schemas.dead_letter import Buried, DeadLetter
+from schemas.dead_letter import DeadLetter
+from schemas.errors import InputCorrupt
 from schemas.generation import generation_of_chunks, read_generations
 from schemas.job import Manifest, parse_record
-from schemas.results import ResultAccount, read_account
+from schemas.manifest import read_chunks
+from schemas.results import ResultAccount, ResultFooter, read_account, read_footer
 from schemas.states import ChunkState
 from schemas.storage import Storage
+from schemas.tally import Tally
 
 # Small objects read at the same time; each costs a round trip to the store.
 CONCURRENT_READS = 16
@@ -51,56 +53,6 @@ class Survey:
         return ChunkState.CANCELLED if self.cancelled else ChunkState.QUEUED
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """Sums over results and dead letters."""
-
-    rows_scored: int = 0
-    rows_error: int = 0
-    tokens: int = 0
-    truncated_rows: int = 0
-    scoring_seconds: float = 0.0
-    row_errors: Counter[str] = field(default_factory=Counter)
-    buried: dict[int, Buried] = field(default_factory=dict)
-    workers: set[str] = field(default_factory=set)
-
-    @property
-    def rows_dead(self) -> int:
-        """Rows of dead chunks."""
-        return sum(dead.rows for dead in self.buried.values())
-
-    @property
-    def dead_by_code(self) -> Counter[str]:
-        """How many chunks died of what."""
-        return Counter(dead.code for dead in self.buried.values())
-
-    def add_result(self, account: ResultAccount) -> None:
-        """Add what one result object says of itself."""
-        self.rows_scored += account.rows_scored
-        self.rows_error += account.rows - account.rows_scored
-        self.tokens += account.tokens
-        self.truncated_rows += account.truncated_rows
-        self.scoring_seconds += account.seconds
-        self.row_errors.update(account.errors)
-        self.workers.add(account.worker)
-
-    def add_dead_letter(self, letter: DeadLetter) -> None:
-        """Add one buried chunk."""
-        self.buried[letter.chunk] = Buried(rows=letter.rows, code=letter.code)
-
-    def counters(self) -> dict[str, float]:
-        """Return the sums over results under the names that the ledger uses."""
-        numbers = {
-            "rows_scored": self.rows_scored,
-            "rows_error": self.rows_error,
-            "tokens": self.tokens,
-            "truncated_rows": self.truncated_rows,
-            "scoring_seconds": self.scoring_seconds,
-        }
-        codes = {f"row:{code}": count for code, count in self.row_errors.items()}
-        return {**numbers, **codes}
-
-
 def survey(storage: Storage, manifest: Manifest) -> Survey:
     """Look at the names under a job's output."""
     output = manifest.spec.output
@@ -126,10 +78,16 @@ def survey(storage: Storage, manifest: Manifest) -> Survey:
 
 
 def tally(storage: Storage, manifest: Manifest, found: Survey) -> Tally:
-    """Sum what the results and dead letters of a survey say."""
+    """Sum what the results and dead letters of a survey say.
+
+    A result that is not that of its chunk is no result: it is set aside in `damaged`.
+    """
     sums = Tally()
-    for _, account in accounts(storage, manifest, found.results):
-        sums.add_result(account)
+    for chunk, footer in _footers(storage, manifest, found.results):
+        if isinstance(footer, ResultFooter):
+            sums.add_result(footer)
+        else:
+            sums.damaged[chunk] = footer
     for letter in read_dead_letters(storage, manifest, found):
         sums.add_dead_letter(letter)
     return sums
@@ -151,6 +109,31 @@ def read_dead_letters(storage: Storage, manifest: Manifest, found: Survey) -> li
     uris = [layout.dead_letter(output, chunk, g) for chunk, g in sorted(found.dead.items())]
     bodies = _concurrently(storage.read, uris)
     return [parse_record(DeadLetter, body, uri) for uri, body in zip(uris, bodies, strict=True)]
+
+
+def _footers(
+    storage: Storage, manifest: Manifest, chunks: Collection[int]
+) -> Iterator[tuple[int, ResultFooter | str]]:
+    """Yield each chunk, in rising order, with its result's footer or what is wrong with it."""
+    rows = read_chunks(storage, manifest).column("rows")
+
+    def read(chunk: int) -> ResultFooter | str:
+        uri = layout.result(manifest.spec.output, chunk)
+        try:
+            footer = read_footer(storage, uri)
+        except InputCorrupt as error:
+            return str(error)
+        account = footer.account
+        told = (account.job_id, account.model_digest, account.chunk, account.rows)
+        if told == (manifest.job_id, manifest.model.digest, chunk, rows[chunk]):
+            return footer
+        return (
+            f"{uri} is no result of chunk {chunk}: it has {account.rows} rows of chunk "
+            f"{account.chunk} of job {account.job_id}, by model {account.model_digest[:12]}"
+        )
+
+    ordered = sorted(chunks)
+    yield from zip(ordered, _concurrently(read, ordered), strict=True)
 
 
 def _results(storage: Storage, manifest: Manifest) -> frozenset[int]:

@@ -1,13 +1,15 @@
 """The end of a job: its summary adds up, and the marker stands for a complete result alone."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from schemas import layout
 from schemas.errors import InputMissing
-from schemas.finalize import finalize, read_summary
+from schemas.finalize import finalize, read_result_table, read_summary
 from schemas.job import ErrorBudget, Manifest
+from schemas.results import read_footer
 from schemas.states import JobState
 from schemas.storage import Storage
 from schemas.summary import Summary
@@ -106,12 +108,45 @@ def test_too_many_rows_with_an_error_fail_a_job_that_is_complete(
 
 
 def test_results_whose_rows_do_not_add_up_fail_the_job(storage: Storage, disk_output: str) -> None:
-    manifest = store_job(storage, disk_output, chunks=1)
-    store_result(storage, manifest, 0, rows=9, rows_scored=9)
+    manifest = store_job(storage, disk_output, chunks=3)
+    for chunk, rows in enumerate((9, 11, 10)):
+        store_result(storage, manifest, chunk, rows=rows, rows_scored=rows)
 
     summary = end(storage, manifest)
 
-    assert (summary.state, summary.rows_missing) == (JobState.FAILED, 1)
+    assert (summary.state, summary.rows_missing) == (JobState.FAILED, 20)
+    assert (summary.chunks_succeeded, summary.chunks_damaged) == (1, 2)
+    assert not storage.exists(layout.success_marker(disk_output))
+
+
+def test_results_that_changed_places_fail_a_job_that_was_complete(
+    storage: Storage, disk_output: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = complete(storage, disk_output)
+    end(storage, manifest)
+    first, second = (Path(layout.result(disk_output, chunk)) for chunk in range(2))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+    summary = end(storage, manifest)
+
+    assert (summary.state, summary.chunks_damaged) == (JobState.FAILED, 2)
+    assert not storage.exists(layout.success_marker(disk_output))
+    assert f"{first} is no result of chunk 0" in caplog.text
+
+
+def test_the_summary_names_the_table_of_the_results_it_counts(
+    output: str, storage: Storage
+) -> None:
+    manifest = complete(storage, output)
+
+    table = read_result_table(storage, output, end(storage, manifest))
+
+    assert len(table) == 2
+    for chunk in range(2):
+        footer = read_footer(storage, layout.result(output, chunk))
+        assert table.footer_sha256(chunk) == footer.sha256
 
 
 def test_a_job_without_a_row_succeeds(disk_output: str, storage: Storage) -> None:

@@ -202,8 +202,9 @@ def test_one_jobs_trouble_stops_no_other(
     for name in ("a", "b", "c"):
         manifest = enter(storage, ledger, str(tmp_path / name), chunks=1, job_id=name)
         finish(storage, ledger, manifest, 0)
+        if name == "b":
+            storage.delete(layout.chunk_table(manifest.spec.output, manifest.chunk_table_sha256))
     storage.delete(layout.manifest(str(tmp_path / "a")))
-    storage.replace(layout.result(str(tmp_path / "b"), 0), b"damaged")
 
     passes = make(storage).run_once()
 
@@ -212,6 +213,21 @@ def test_one_jobs_trouble_stops_no_other(
     assert "holds no job" in caplog.text
     assert "job b: " in caplog.text
     assert ledger.active() == ["a", "b"]
+
+
+def test_a_job_with_a_damaged_result_fails_and_is_not_looked_at_for_ever(
+    storage: Storage, ledger: Ledger, make: Make, disk_output: str
+) -> None:
+    manifest = enter(storage, ledger, disk_output, chunks=2)
+    for chunk in range(2):
+        finish(storage, ledger, manifest, chunk)
+    storage.replace(layout.result(disk_output, 1), b"damaged")
+
+    passes = make(storage).run_once()
+
+    assert [made.ended for made in passes] == [JobState.FAILED]
+    assert ledger.active() == []
+    assert read_summary(storage, disk_output).chunks_damaged == 1
 
 
 def test_a_job_that_vanishes_during_a_pass_is_left_alone(

@@ -1,16 +1,22 @@
 """What the object store says of a job's chunks: by names alone, and summed over their contents."""
 
-import os
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from schemas import layout
 from schemas.dead_letter import Buried
-from schemas.errors import InputCorrupt, ManifestMissing
+from schemas.errors import ManifestMissing
+from schemas.result_table import ResultTable
+from schemas.results import read_footer
 from schemas.storage import Storage
 from schemas.survey import survey, tally
 from support.ledger_moves import CANCELLED, DEAD, QUEUED, SUCCEEDED
 from support.stored_jobs import (
+    account_of,
+    result_bytes,
     store_dead_letter,
     store_generation,
     store_job,
@@ -18,6 +24,8 @@ from support.stored_jobs import (
 )
 
 pytestmark = pytest.mark.integration
+
+TEN_ROWS = pa.table({"source_row": pa.array(range(10), pa.int64())})
 
 
 def test_a_job_that_was_just_created_has_nothing_but_missing_chunks(
@@ -134,22 +142,59 @@ def test_a_tally_of_more_results_than_are_read_at_once_is_whole(
     storage: Storage, disk_output: str
 ) -> None:
     manifest = store_job(storage, disk_output, chunks=1_100)
-    store_result(storage, manifest, 0)
-    for chunk in range(1, 1_100):
-        os.link(layout.result(disk_output, 0), layout.result(disk_output, chunk))
+    for chunk in range(1_100):
+        content = result_bytes(TEN_ROWS, account_of(chunk))
+        Path(layout.result(disk_output, chunk)).write_bytes(content)
 
     found = survey(storage, manifest)
 
     assert found.missing == []
-    assert tally(storage, manifest, found).rows_scored == 11_000
+    sums = tally(storage, manifest, found)
+    assert (sums.rows_scored, len(sums.results)) == (11_000, 1_100)
 
 
-def test_a_result_that_is_damaged_is_named(output: str, storage: Storage) -> None:
+def test_a_tally_keeps_what_stands_for_every_byte_of_a_result(
+    output: str, storage: Storage
+) -> None:
     manifest = store_job(storage, output)
-    storage.create(layout.result(output, 1), b"PAR1 and then nothing")
+    for chunk in (0, 3):
+        store_result(storage, manifest, chunk)
 
-    with pytest.raises(InputCorrupt, match=r"part-000001\.parquet"):
-        tally(storage, manifest, survey(storage, manifest))
+    sums = tally(storage, manifest, survey(storage, manifest))
+
+    table = ResultTable.from_bytes(sums.results.to_bytes())
+    kept = [table.footer_sha256(chunk) for chunk in range(5)]
+    assert kept == [
+        read_footer(storage, layout.result(output, chunk)).sha256 if chunk in (0, 3) else None
+        for chunk in range(5)
+    ]
+
+
+def test_a_result_that_is_damaged_or_of_something_else_is_set_aside_and_named(
+    output: str, storage: Storage
+) -> None:
+    manifest = store_job(storage, output, chunks=6)
+    store_result(storage, manifest, 0)
+    storage.create(layout.result(output, 1), b"PAR1 and then nothing")
+    wrong: list[dict[str, Any]] = [
+        {"chunk": 4},
+        {"job_id": "other"},
+        {"rows": 9, "rows_scored": 9},
+        {"model_digest": "f"},
+    ]
+    for chunk, changes in enumerate(wrong, start=2):
+        account = account_of(**{"chunk": chunk, **changes})
+        storage.create(layout.result(output, chunk), result_bytes(TEN_ROWS, account))
+
+    sums = tally(storage, manifest, survey(storage, manifest))
+
+    assert (sums.rows_scored, len(sums.results)) == (10, 1)
+    assert list(sums.damaged) == [1, 2, 3, 4, 5]
+    for chunk, problem in sums.damaged.items():
+        assert layout.result(output, chunk) in problem
+    assert "10 rows of chunk 4" in sums.damaged[2]
+    assert "of job other" in sums.damaged[3]
+    assert "9 rows" in sums.damaged[4]
 
 
 def test_a_dead_letter_that_is_damaged_is_named(disk_output: str, storage: Storage) -> None:

@@ -68,6 +68,7 @@ def test_everything_lies_under_the_output_and_only_results_are_seen_by_dataset_r
         layout.dead_letter(output, 1, 0),
         layout.cancelled(output),
         layout.summary(output),
+        layout.result_table(output, "0" * 64),
     ]
 
     folder = output.rstrip("/") + "/"

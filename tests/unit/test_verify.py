@@ -12,6 +12,7 @@ import pytest
 
 from producer.findings import KEPT_PER_KIND, FindingKind
 from producer.manifest import create_job
+from producer.record_check import check_counted, read_counted
 from producer.result_check import check_result, row_ranges
 from producer.verify import CHUNKS_PER_SPAN, VerifyReport, verify
 from schemas import layout
@@ -19,7 +20,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import ManifestMissing
 from schemas.finalize import finalize
 from schemas.generation import Generation
-from schemas.job import JobSpec, Manifest, ModelPin
+from schemas.job import ErrorBudget, JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks
 from schemas.results import ResultAccount, read_account, result_schema, split_result
 from schemas.storage import Storage
@@ -316,6 +317,7 @@ def test_results_of_two_chunks_that_were_exchanged_are_noticed(scored: Job) -> N
     assert {FindingKind.ROWS_MISSING, FindingKind.ROWS_FOREIGN, FindingKind.ACCOUNT} <= set(
         report.counts
     )
+    assert FindingKind.RESULT_DAMAGED not in report.counts
     assert report.rows_missing == scored.chunks[1].rows + scored.chunks[2].rows
 
 
@@ -359,6 +361,76 @@ def test_a_bit_that_flips_anywhere_in_the_data_of_a_result_is_noticed(scored: Jo
     assert len(places) > 100
 
 
+def test_a_bit_that_flips_anywhere_in_a_footer_is_noticed_once_there_is_a_summary(
+    scored: Job,
+) -> None:
+    scored.end()
+    path = Path(layout.result(scored.output, 1))
+    content = path.read_bytes()
+    data, _ = split_result(content, str(path))
+    counted = read_counted(scored.storage, scored.output).results
+    assert counted is not None
+
+    for place in range(len(data), len(content), 5):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        check = check_result(scored.storage, scored.manifest, scored.chunks[1])
+        sha256 = check.footer_sha256
+        changed = sha256 is not None and any(check_counted(1, sha256, counted))
+        assert check.findings or changed, place
+
+    path.write_bytes(content)
+    assert scored.verify().complete
+
+
+def test_a_sound_result_in_the_place_of_the_one_that_was_counted_is_named(scored: Job) -> None:
+    scored.score(1, generation=1, attempt=2)
+    scored.end()
+    scored.score(1)  # that of an older generation
+
+    report = scored.verify()
+
+    assert [(f.kind, f.chunk) for f in report.findings] == [(FindingKind.RESULT_CHANGED, 1)]
+    assert "result of chunk 1 is not the one that the summary counted" in report.findings[0].message
+    scored.score(1, generation=1, attempt=2)
+    assert scored.verify().complete
+
+
+def test_a_result_scored_after_the_summary_is_no_trouble_as_long_as_some_are_missing(
+    scored: Job,
+) -> None:
+    for chunk in (1, 2):
+        Path(layout.result(scored.output, chunk)).unlink()
+    scored.end()
+    scored.score(1)
+
+    report = scored.verify()
+
+    assert (report.sound, report.missing_chunks) == (True, (2,))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.unlink(), "the table of the results, is gone"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is not the table"),
+    ],
+)
+def test_a_table_of_results_that_is_gone_or_another_is_named(
+    scored: Job, damage: Callable[[Path], Any], says: str
+) -> None:
+    scored.end()
+    (table,) = Path(scored.output, "_bulkscore").glob("results-*.table")
+    damage(table)
+
+    report = scored.verify()
+
+    assert kinds(report) == [FindingKind.SUMMARY]
+    assert str(table) in report.findings[0].message
+    assert says in report.findings[0].message
+
+
 def test_a_result_without_account_or_with_other_columns_is_named(scored: Job) -> None:
     path = Path(layout.result(scored.output, 1))
     table = pq.read_table(path)
@@ -389,6 +461,20 @@ def test_a_marker_before_every_chunk_has_a_result_is_named(scored: Job) -> None:
     Path(layout.result(scored.output, 0)).unlink()
 
     assert kinds(scored.verify()) == [FindingKind.MARKER]
+
+
+def test_a_marker_beside_a_summary_of_a_failed_job_is_named(tmp_path: Path) -> None:
+    job = Job(tmp_path, max_row_errors=ErrorBudget(count=1))
+    job.score_all()
+    job.end()
+    before = job.verify()
+    job.storage.create(layout.success_marker(job.output), b"")
+
+    after = job.verify()
+
+    assert before.complete
+    assert kinds(after) == [FindingKind.MARKER]
+    assert "the summary says that the job has failed" in after.findings[0].message
 
 
 def test_a_summary_that_counts_otherwise_is_named(scored: Job) -> None:

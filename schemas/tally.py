@@ -1,0 +1,73 @@
+"""Sums over the results and dead letters of a job."""
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+from schemas.dead_letter import Buried, DeadLetter
+from schemas.result_table import ResultTable
+from schemas.results import ResultFooter
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Sums over results and dead letters.
+
+    `damaged` says of a chunk why its result cannot be counted: it is unreadable, or of another.
+    """
+
+    rows_scored: int = 0
+    rows_error: int = 0
+    tokens: int = 0
+    truncated_rows: int = 0
+    scoring_seconds: float = 0.0
+    row_errors: Counter[str] = field(default_factory=Counter)
+    buried: dict[int, Buried] = field(default_factory=dict)
+    workers: set[str] = field(default_factory=set)
+    damaged: dict[int, str] = field(default_factory=dict)
+    _counted: "array[int]" = field(default_factory=lambda: array("i"))
+    _footers: bytearray = field(default_factory=bytearray)
+
+    @property
+    def rows_dead(self) -> int:
+        """Rows of dead chunks."""
+        return sum(dead.rows for dead in self.buried.values())
+
+    @property
+    def dead_by_code(self) -> Counter[str]:
+        """How many chunks died of what."""
+        return Counter(dead.code for dead in self.buried.values())
+
+    @property
+    def results(self) -> ResultTable:
+        """The results that were added."""
+        return ResultTable(self._counted, bytes(self._footers))
+
+    def add_result(self, footer: ResultFooter) -> None:
+        """Add what one result object says of itself; chunks come in rising order."""
+        account = footer.account
+        self._counted.append(account.chunk)
+        self._footers += footer.sha256
+        self.rows_scored += account.rows_scored
+        self.rows_error += account.rows - account.rows_scored
+        self.tokens += account.tokens
+        self.truncated_rows += account.truncated_rows
+        self.scoring_seconds += account.seconds
+        self.row_errors.update(account.errors)
+        self.workers.add(account.worker)
+
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        """Add one buried chunk."""
+        self.buried[letter.chunk] = Buried(rows=letter.rows, code=letter.code)
+
+    def counters(self) -> dict[str, float]:
+        """Return the sums over results under the names that the ledger uses."""
+        numbers = {
+            "rows_scored": self.rows_scored,
+            "rows_error": self.rows_error,
+            "tokens": self.tokens,
+            "truncated_rows": self.truncated_rows,
+            "scoring_seconds": self.scoring_seconds,
+        }
+        codes = {f"row:{code}": count for code, count in self.row_errors.items()}
+        return {**numbers, **codes}
