@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from producer.ahead import map_ahead
+from producer.column_check import require_readable
 from producer.columns import Columns, check_columns, leaf_of
 from schemas.errors import (
     BulkError,
@@ -17,7 +19,7 @@ from schemas.errors import (
     SchemaMismatch,
 )
 from schemas.job import SkippedFile
-from schemas.parquet import decoding, open_parquet
+from schemas.parquet import decoding
 from schemas.storage import ObjectStat, Storage
 
 # Read from the end of every file: nearly all footers fit, and a second request costs more than
@@ -26,8 +28,9 @@ TAIL_BYTES = 64 * 1024
 # Files whose tails are asked for at a time, and how many such batches are under way.
 FILES_PER_BATCH = 32
 CONCURRENT_BATCHES = 4
-# No row group has so many rows or bytes; a damaged footer may say so.
-MAX_PLAUSIBLE = 2**48
+# No row group has so many rows, no column of one so many bytes; a damaged footer may say so.
+MAX_GROUP_ROWS = 2**31
+MAX_GROUP_BYTES = 2**48
 
 _FRAME_BYTES = 8  # length of the footer, then the magic bytes
 _SMALLEST_FILE_BYTES = 12
@@ -93,9 +96,14 @@ def _read_all(
 ) -> Iterator[tuple[ObjectStat, Footer | BulkError]]:
     batches = [files[i : i + FILES_PER_BATCH] for i in range(0, len(files), FILES_PER_BATCH)]
 
+    parsing = Lock()
+
     def read(batch: Sequence[ObjectStat]) -> list[Footer | BulkError]:
         tails = _tails(storage, batch)
-        return [_parse(storage, f, t, columns) for f, t in zip(batch, tails, strict=True)]
+        # The threads are there to wait. Parsing at the same time, they would take the
+        # interpreter's lock from each other several times in every file.
+        with parsing:
+            return [_parse(f, t, columns) for f, t in zip(batch, tails, strict=True)]
 
     found = map_ahead(read, batches, threads=CONCURRENT_BATCHES, name="footers")
     for batch, footers in zip(batches, found, strict=True):
@@ -120,14 +128,12 @@ def _footer_bytes(tail: bytes) -> int:
     return int.from_bytes(tail[-_FRAME_BYTES:-4], "little") if tail[-4:] == _PLAIN else 0
 
 
-def _parse(
-    storage: Storage, file: ObjectStat, tail: bytes | BulkError, columns: Columns
-) -> Footer | BulkError:
+def _parse(file: ObjectStat, tail: bytes | BulkError, columns: Columns) -> Footer | BulkError:
     try:
         if not isinstance(tail, bytes):
             return tail
         _check_frame(file, tail)
-        return _footer(storage, file, tail, columns)
+        return _footer(file, tail, columns)
     except BulkError as error:
         return error
 
@@ -141,19 +147,20 @@ def _check_frame(file: ObjectStat, tail: bytes) -> None:
         raise InputCorrupt(f"{file.uri} is not Parquet, or its end is missing")
 
 
-def _footer(storage: Storage, file: ObjectStat, tail: bytes, columns: Columns) -> Footer:
+def _footer(file: ObjectStat, tail: bytes, columns: Columns) -> Footer:
     with decoding(file.uri):
         metadata = pq.read_metadata(pa.BufferReader(tail))
         schema = metadata.schema.to_arrow_schema()
     check_columns(file.uri, schema, columns)
     rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
-    # Bytes behind the footer's own are a signature: some columns are encrypted. To ask for the
-    # metadata of such a column ends the process, so their pages are tried first.
-    if metadata.serialized_size != _footer_bytes(tail) and any(rows):
-        _require_plain(storage, file, columns)
+    _require_plain(file, tail, metadata, columns)
     with decoding(file.uri):
         sizes = _text_bytes(metadata, rows, columns.text)
-    if metadata.num_rows != sum(rows) or not all(0 <= n < MAX_PLAUSIBLE for n in (*rows, *sizes)):
+    if (
+        metadata.num_rows != sum(rows)
+        or not all(0 <= n < MAX_GROUP_ROWS for n in rows)
+        or not all(0 <= n < MAX_GROUP_BYTES for n in sizes)
+    ):
         raise InputCorrupt(f"{file.uri}: the footer gives row counts or sizes that cannot be")
     return Footer(
         file=file,
@@ -163,12 +170,15 @@ def _footer(storage: Storage, file: ObjectStat, tail: bytes, columns: Columns) -
     )
 
 
-def _require_plain(storage: Storage, file: ObjectStat, columns: Columns) -> None:
-    """Read one row of each column, which fails for a column that needs a key."""
+def _require_plain(
+    file: ObjectStat, tail: bytes, metadata: pq.FileMetaData, columns: Columns
+) -> None:
     try:
-        with open_parquet(storage, file.uri, expected=file) as parquet, decoding(file.uri):
-            next(parquet.iter_batches(1, columns=columns.all, use_threads=False), None)
+        require_readable(file.uri, file.size, metadata, columns.all)
     except InputCorrupt as error:
+        # Bytes behind the footer's own are a signature: some columns are encrypted.
+        if metadata.serialized_size == _footer_bytes(tail):
+            raise
         raise InputCorrupt(
             f"{file.uri} has encrypted columns, and {' or '.join(map(repr, columns.all))} cannot "
             "be read without a key"

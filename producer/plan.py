@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from producer.footers import Footer
 from schemas.chunks import ChunkTable
+from schemas.errors import UsageError
 
 # A chunk of very short texts holds at most this many times --chunk-rows: reading, writing and
 # bookkeeping cost something for every row, however short its text.
 MAX_ROWS_FACTOR = 4
 # The ledger and the chunk table count the rows of a chunk in 32 bits.
 MAX_CHUNK_ROWS = 2**31 - 1
+# Twenty billion rows at 2,000 each. A damaged footer may claim any number, which would fill the
+# memory with chunks.
+MAX_CHUNKS = 10_000_000
 
 Numbers = NDArray[np.int64]
 
@@ -70,12 +74,23 @@ def make_plan(footers: Sequence[Footer], chunk_rows: int) -> Plan:
     short ones chunks of more, up to `MAX_ROWS_FACTOR` times `chunk_rows`. Whole row groups are
     put together while they keep within both limits; a row group beyond one of them is cut into
     the fewest equal pieces that keep within. Files and row groups without a row give no chunk.
+
+    Raises:
+        UsageError: That would be more than `MAX_CHUNKS`.
     """
     groups = _Groups.of(footers)
     rows, text_bytes = int(groups.rows.sum()), int(groups.text_bytes.sum())
     target = min(-(-text_bytes * chunk_rows // max(1, rows)), text_bytes) or 1
     max_rows = min(MAX_ROWS_FACTOR * chunk_rows, MAX_CHUNK_ROWS)
-    chunks = _cut(groups, target, max_rows)
+    pieces = _pieces(groups, target, max_rows)
+    if (count := int(pieces[pieces > 1].sum())) > MAX_CHUNKS:
+        most = max(footers, key=lambda footer: int(footer.group_rows.sum()))
+        raise UsageError(
+            f"the footers give {rows:,} rows, which would be {count:,} chunks or more, and "
+            f"{MAX_CHUNKS:,} is the most; raise --chunk-rows, or leave out what is damaged: "
+            f"{int(most.group_rows.sum()):,} of the rows should be in {most.file.uri}"
+        )
+    chunks = _cut(groups, pieces, target, max_rows)
     fewest_rows, most_rows = _extremes(chunks.column("rows"))
     fewest_bytes, most_bytes = _extremes(chunks.column("text_bytes"))
     report = PlanReport(
@@ -119,9 +134,13 @@ class _Groups:
         )
 
 
-def _cut(groups: _Groups, target: int, max_rows: int) -> ChunkTable:
+def _pieces(groups: _Groups, target: int, max_rows: int) -> Numbers:
+    """Return into how many pieces each row group is to be cut, 1 where it may stay whole."""
     pieces = np.maximum(-(-groups.text_bytes // target), -(-groups.rows // max_rows))
-    pieces = np.clip(pieces, 1, groups.rows)
+    return np.clip(pieces, 1, groups.rows)
+
+
+def _cut(groups: _Groups, pieces: Numbers, target: int, max_rows: int) -> ChunkTable:
     first, last = _merge(groups, pieces > 1, target, max_rows)
     # From here on a chunk is piece `part` of `of`, out of row groups `first` to `last`; a chunk of
     # several row groups is one piece.

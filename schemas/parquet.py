@@ -27,6 +27,8 @@ def open_parquet(
 ) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading column by column in bounded memory.
 
+    Pages that carry a checksum are held against it; those of other files are read as they are.
+
     Raises:
         InputMissing: There is no such file.
         InputChanged: It is not the file that `expected` describes.
@@ -67,6 +69,8 @@ def corrupt(uri: str, row_group: int | None, reason: str) -> InputCorrupt:
 
 
 def _reason(error: Exception) -> str:
+    if "CRC checksum verification failed" in str(error):
+        return "the checksum of a page does not match its bytes, which have changed since"
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 

@@ -1,5 +1,7 @@
 """What is read from footers, and which files are refused."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,15 @@ from producer.footers import TAIL_BYTES, Footer, read_footers
 from schemas.errors import BulkError, InputCorrupt, InputMissing, SchemaMismatch, UsageError
 from schemas.job import SkippedFile
 from schemas.storage import Storage
-from support import bad_corpora, corpora
+from support import bad_corpora, corpora, crafted
+
+# Column metadata that contradicts itself: pyarrow 26 aborts.
+DEADLY = """
+import sys
+import pyarrow.parquet as pq
+row_group = pq.read_metadata(sys.argv[1]).row_group(1)
+row_group.column(0)
+"""
 
 
 def read(
@@ -154,6 +164,51 @@ def test_row_counts_that_cannot_be_are_damage(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(InputCorrupt, match=r"a\.parquet"):
+        read(path)
+
+
+@pytest.mark.parametrize("rows", [-1, 2**31, 2**62])
+def test_a_row_group_of_more_rows_than_can_be_is_damage(tmp_path: Path, rows: int) -> None:
+    path = crafted.write_footer(tmp_path / "a.parquet", [crafted.row_group(rows)], rows=rows)
+
+    with pytest.raises(InputCorrupt, match=r"a\.parquet"):
+        read(path)
+
+
+def test_a_footer_of_very_many_row_groups_without_a_row_is_read_in_seconds(tmp_path: Path) -> None:
+    groups = [crafted.row_group(0)] * 50_000
+    path = crafted.write_footer(tmp_path / "a.parquet", groups, rows=0)
+
+    (footer,), _ = read(path)
+
+    assert len(footer.group_rows) == 50_000
+
+
+def test_a_column_that_is_said_to_lie_outside_the_file_is_damage(tmp_path: Path) -> None:
+    groups = [crafted.row_group(5), crafted.row_group(5, place=1 << 20)]
+    path = crafted.write_footer(tmp_path / "a.parquet", groups, rows=10)
+
+    with pytest.raises(InputCorrupt, match=r"a\.parquet"):
+        read(path)
+
+
+def test_a_footer_that_would_end_the_process_is_refused(tmp_path: Path) -> None:
+    groups = [crafted.row_group(5), crafted.row_group(5, levels=7)]
+    path = crafted.write_footer(tmp_path / "a.parquet", groups, rows=10)
+    alone = [sys.executable, "-c", DEADLY, str(path)]
+
+    assert subprocess.run(alone, capture_output=True).returncode != 0
+    with pytest.raises(InputCorrupt, match=r"a\.parquet .* size: 7, expected: 2"):
+        read(path)
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_a_schema_of_absurd_depth_is_damage(tmp_path: Path, depth: int) -> None:
+    path = crafted.write_footer(
+        tmp_path / "a.parquet", [], rows=0, schema=crafted.deep_schema(depth)
+    )
+
+    with pytest.raises(InputCorrupt, match="too deeply nested"):
         read(path)
 
 

@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.footers import Footer
 from producer.plan import MAX_ROWS_FACTOR, Plan, make_plan
 from schemas.chunks import Chunk
+from schemas.errors import UsageError
 from schemas.storage import ObjectStat
 
 Groups = list[tuple[int, int]]  # rows and text bytes of each row group of a file
@@ -174,3 +176,10 @@ def test_a_huge_chunk_target_does_not_overflow() -> None:
 
 def sum_rows(groups: Groups) -> int:
     return sum(rows for rows, _ in groups)
+
+
+def test_rows_beyond_all_measure_are_refused_before_they_fill_the_memory() -> None:
+    sound, damaged = [(1_000, 100_000)], [(2**31 - 1, 100)] * 200
+
+    with pytest.raises(UsageError, match=r"raise --chunk-rows.* 429,496,729,400 .*/1\.parquet"):
+        plan([sound, damaged], 2_000)
