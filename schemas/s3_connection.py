@@ -10,9 +10,11 @@ from schemas.storage_errors import may_pass
 S3_CONNECTIONS = 32
 
 # A request that is answered "not now" (5xx, throttling) is cheap: it is sent so many times, each
-# time after a random part of a wait that doubles.
-ANSWERED_TRIES = 4
+# time after a random part of a wait that doubles. A store that turns away every third request so
+# fails one call in a thousand.
+ANSWERED_TRIES = 6
 FIRST_WAIT_SECONDS = 0.4
+LONGEST_WAIT_SECONDS = 2.0
 
 # An upload that moves slower than this is given up: aiohttp has no time-out for a server that
 # takes the beginning of a body and then stops reading.
@@ -56,7 +58,7 @@ def _seconds_to_next_try(*, response: Any, attempts: int, **_: Any) -> float | N
     http, parsed = response
     if not may_pass(str(parsed.get("Error", {}).get("Code", "")), http.status_code):
         return None
-    return random.uniform(0, FIRST_WAIT_SECONDS * 2.0 ** (attempts - 1))
+    return random.uniform(0, min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (attempts - 1)))
 
 
 def upload_seconds(settings: StorageSettings, size: int) -> float:

@@ -1,10 +1,11 @@
 """`doctor`: what answers, what is missing, and no password in what it says."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from support.flaky_s3 import Refusal, flaky_gateway
 from support.job_bench import JobBench
 from support.processes import run_cli
 from support.s3 import S3Bucket
@@ -89,6 +90,38 @@ def test_a_store_that_honors_create_once_passes_and_is_left_clean(
 
     assert _by_check(done.json())["output"]["verdict"] == "ok", done
     assert s3_bucket.filesystem().find(s3_bucket.name) == []
+
+
+@pytest.mark.parametrize("if_none_match", ["ignored", "refused"])
+def test_a_store_without_create_once_is_a_warning_that_says_what_it_means(
+    job_bench: JobBench,
+    s3_bucket: S3Bucket,
+    if_none_match: Literal["ignored", "refused"],
+) -> None:
+    with flaky_gateway(s3_bucket) as gateway:
+        gateway.if_none_match = if_none_match
+        through = {"BULKSCORE_S3_ENDPOINT_URL": gateway.url}
+        env = {**job_bench.env, **s3_bucket.env, **through}
+
+        done = run_cli("doctor", "--output", s3_bucket.key_uri("scored"), "--json", env=env)
+
+    found = _by_check(done.json())["output"]
+    assert done.exit_code == 0, done
+    assert found["verdict"] == "warn"
+    assert "If-None-Match" in found["detail"]
+    assert s3_bucket.filesystem().find(s3_bucket.name) == []
+
+
+def test_an_output_that_is_full_fails(job_bench: JobBench, s3_bucket: S3Bucket) -> None:
+    with flaky_gateway(s3_bucket) as gateway:
+        gateway.fails = lambda method, _path: method == "PUT" and Refusal(403, "QuotaExceeded")
+        through = {"BULKSCORE_S3_ENDPOINT_URL": gateway.url}
+        env = {**job_bench.env, **s3_bucket.env, **through}
+
+        done = run_cli("doctor", "--output", s3_bucket.key_uri("scored"), "--json", env=env)
+
+    assert done.exit_code == 69, done
+    assert "full" in _by_check(done.json())["output"]["detail"]
 
 
 def test_a_setting_that_makes_no_sense_ends_with_78(job_bench: JobBench) -> None:

@@ -4,18 +4,36 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
 from urllib.parse import urlsplit
 
 from support.s3 import S3Bucket
 
-# Says for method and path of a request whether it is to be answered "503 Slow Down".
-Fails = Callable[[str, str], bool]
 
-SLOW_DOWN = (
-    b'<?xml version="1.0" encoding="UTF-8"?>'
-    b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-)
+@dataclass(frozen=True)
+class Refusal:
+    """An answer of S3 that is not the wanted one."""
+
+    status: int
+    code: str
+
+    @property
+    def body(self) -> bytes:
+        """The answer as S3 writes it."""
+        error = f"<Error><Code>{self.code}</Code><Message>said the test</Message></Error>"
+        return f'<?xml version="1.0" encoding="UTF-8"?>{error}'.encode()
+
+
+SLOW_DOWN = Refusal(503, "SlowDown")
+NOT_IMPLEMENTED = Refusal(501, "NotImplemented")
+
+# Says for method and path of a request whether it is to fail: with "503 Slow Down", or how.
+Fails = Callable[[str, str], bool | Refusal]
+# Says for method and path of a request whether its answer is to break off in its middle.
+Tears = Callable[[str, str], bool]
+
 HOP_HEADERS = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
 
 
@@ -25,27 +43,50 @@ class FlakyGateway:
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
         self.fails: Fails = lambda _method, _path: False
+        self.tears: Tears = lambda _method, _path: False
+        # What the store makes of If-None-Match: many have never heard of it.
+        self.if_none_match: Literal["honoured", "ignored", "refused"] = "honoured"
         self.failed = 0
+        self.torn = 0
+        self.requests: list[tuple[str, str]] = []
         self.url = ""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-        if self.fails(request.command, request.path):
+        self.requests.append((request.command, request.path))
+        refusal = self._refusal(request)
+        if refusal is not None:
             self.failed += 1
-            send(request, 503, [("Content-Type", "application/xml")], SLOW_DOWN)
+            headers = [("Content-Type", "application/xml")]
+            send(request, refusal.status, headers, refusal.body)
             return
+        if self.if_none_match == "ignored":
+            del request.headers["If-None-Match"]
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
         connection.request(request.command, request.path, body, dict(request.headers))
         response = connection.getresponse()
-        send(request, response.status, response.getheaders(), response.read())
+        torn = self.tears(request.command, request.path)
+        self.torn += torn
+        send(request, response.status, response.getheaders(), response.read(), torn=torn)
         connection.close()
+
+    def _refusal(self, request: BaseHTTPRequestHandler) -> Refusal | None:
+        if self.if_none_match == "refused" and "If-None-Match" in request.headers:
+            return NOT_IMPLEMENTED
+        found = self.fails(request.command, request.path)
+        return (SLOW_DOWN if found is True else found) or None
 
 
 def send(
-    request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], body: bytes
+    request: BaseHTTPRequestHandler,
+    status: int,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    *,
+    torn: bool = False,
 ) -> None:
-    """Send a whole answer; one to HEAD keeps the length of the body it leaves out."""
+    """Send an answer, or half of it; one to HEAD keeps the length of the body it leaves out."""
     request.send_response_only(status)
     length = str(len(body))
     for name, value in headers:
@@ -56,7 +97,8 @@ def send(
     request.send_header("Content-Length", length)
     request.end_headers()
     if request.command != "HEAD":
-        request.wfile.write(body)
+        request.wfile.write(body[: len(body) // 2] if torn else body)
+    request.close_connection = request.close_connection or torn
 
 
 @contextmanager
