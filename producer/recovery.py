@@ -1,12 +1,16 @@
 """Taking a job up again from its output alone."""
 
+from collections.abc import Sequence
+
 from producer.budgets import change_budgets
 from producer.deployment import Deployment
 from schemas import layout
 from schemas.errors import UsageError
 from schemas.job import ErrorBudget, Manifest
+from schemas.manifest import read_manifest
 from schemas.reconciler import Pass
-from schemas.resume import Resumed, resume
+from schemas.resume import Resumed, bring_back, resume
+from schemas.storage import canonical
 
 
 def take_up(
@@ -43,12 +47,23 @@ def take_up(
     return resumed
 
 
-def reconcile(deployment: Deployment, job_id: str | None) -> list[Pass]:
+def reconcile(
+    deployment: Deployment, job_id: str | None, *, outputs: Sequence[str] = ()
+) -> list[Pass]:
     """Make one pass over all jobs that have not ended, or over one.
+
+    Args:
+        deployment: Where Redis and the object store are.
+        job_id: Only this job.
+        outputs: The jobs there are entered again first if Redis has lost them before they ended.
 
     Raises:
         JobUnknown: The ledger does not know that job.
+        ManifestMissing: There is no job under one of the outputs.
     """
+    for output in outputs:
+        manifest = read_manifest(deployment.storage, canonical(output))
+        bring_back(deployment.storage, deployment.ledger, manifest)
     if job_id is not None:
         deployment.ledger.status(job_id)
     return deployment.reconciler.run_once(only=job_id)

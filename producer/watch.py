@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from producer.deployment import Deployment
 from producer.job_report import status_from_storage
 from producer.progress import Idleness, Meter, Progress
-from schemas import layout
 from schemas.errors import BrokerUnavailable, ExitCode, JobUnknown, TransientError
 from schemas.job import Manifest
 from schemas.ledger import JobStatus
-from schemas.resume import resume
+from schemas.resume import bring_back, resume
 from schemas.states import JobState
 from schemas.summary import Summary
 
@@ -27,8 +26,8 @@ class Follower:
     Args:
         deployment: Where Redis and the object store are.
         manifest: The job.
-        keep_queued: Also reconcile while nobody else does, and enter the job again when Redis
-            has lost it. Otherwise only look.
+        keep_queued: Also reconcile while nobody else does. Otherwise only look, and enter the job
+            again when Redis has lost it.
         tell: Takes a line about what is out of the ordinary.
     """
 
@@ -54,7 +53,6 @@ class Follower:
 
         Raises:
             BrokerUnavailable: Redis stayed away for too long.
-            JobUnknown: Redis has lost the job, and this follower only looks.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
@@ -70,36 +68,33 @@ class Follower:
     def _look(self) -> Progress | None:
         """Return the progress, or None while Redis or storage is out of reach for a while."""
         try:
+            status = self._status()
             if self._keep_queued:
                 self._reconcile()
-            status = self._status()
+            if self._idleness.begins(status):
+                self._tell(self._idle_notice())
+                resume(self._deployment.storage, self._deployment.ledger, self._manifest)
         except TransientError as error:
             self._bear(error)
             return None
         self._out_since = None
-        if self._idleness.begins(status):
-            self._tell(self._idle_notice())
         return self._meter.read(status)
 
     def _status(self) -> JobStatus:
+        ledger, job_id = self._deployment.ledger, self._manifest.job_id
         try:
-            return self._deployment.ledger.status(self._manifest.job_id)
+            return ledger.status(job_id)
         except JobUnknown:
-            storage, output = self._deployment.storage, self._manifest.spec.output
-            if storage.exists(layout.success_marker(output)):
+            storage = self._deployment.storage
+            if bring_back(storage, ledger, self._manifest) is None and not ledger.knows(job_id):
                 return status_from_storage(storage, self._manifest)
-            if not self._keep_queued:
-                raise
-            resume(storage, self._deployment.ledger, self._manifest)
             self._tell("Redis did not know the job: entered it again from its output")
-            return self._deployment.ledger.status(self._manifest.job_id)
+            return ledger.status(job_id)
 
     def _reconcile(self) -> None:
         if time.monotonic() < self._next_pass:
             return
-        reconciler = self._deployment.reconciler
-        if reconciler.elected():
-            reconciler.run_once()
+        self._deployment.reconciler.look_after()
         self._next_pass = time.monotonic() + self._deployment.schedule.reconcile_seconds
 
     def _bear(self, error: TransientError) -> None:

@@ -1,22 +1,26 @@
 """Keeps what is pending on the queue, a window at a time, and ends jobs that have nothing left.
 
+It is also the janitor that enters jobs again which Redis has lost: every process that may be
+elected remembers the active jobs and where their output lies.
+
 Level-triggered: a pass looks at what is so and mends it. Running it twice, late, or in several
 processes at once does no harm; the election only saves work.
 """
 
+import contextlib
 import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from schemas.errors import BulkError, JobUnknown
+from schemas.errors import BulkError, JobUnknown, ManifestMissing, OutputTaken
 from schemas.finalize import finalize
 from schemas.job import Priority
 from schemas.ledger import JobStatus, Ledger
 from schemas.manifest import read_manifest
 from schemas.message import ChunkMessage
-from schemas.resume import count_results, resume
+from schemas.resume import bring_back, count_results, resume
 from schemas.settings import ScheduleSettings
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
@@ -48,17 +52,26 @@ class Reconciler:
         self._publish = publish
         self._settings = settings
         self._token = uuid.uuid4().hex
+        # The active jobs seen so far, each with its output.
+        self._remembered: dict[str, str] = {}
 
     def run_forever(self, stop: threading.Event) -> None:
-        """Make a pass every few seconds while elected, until `stop` is set."""
+        """Look after the jobs every few seconds, until `stop` is set."""
         while not stop.wait(self._settings.reconcile_seconds):
             try:
-                if self.elected():
-                    self.run_once()
+                self.look_after()
             except BulkError as error:
                 logger.warning("reconcile: %s", error, extra={"action": "reconcile_failed"})
             except Exception:  # the thread's top frame: without it no job would go on
                 logger.exception("reconcile", extra={"action": "reconcile_failed"})
+
+    def look_after(self) -> None:
+        """Remember the active jobs; if elected, bring back those that were lost and make a pass."""
+        lost = self._remember()
+        if self.elected():
+            for job_id in lost:
+                self._bring_back(job_id)
+            self.run_once()
 
     def elected(self) -> bool:
         """Take or renew the lease that says which process reconciles."""
@@ -80,6 +93,32 @@ class Reconciler:
             except Exception:
                 logger.exception("job %s", status.job_id, extra=names)
         return passes
+
+    def _remember(self) -> list[str]:
+        """Take note of the active jobs, and return those that the ledger has lost."""
+        active = self._ledger.active()
+        for job_id in set(active) - set(self._remembered):
+            with contextlib.suppress(JobUnknown):
+                self._remembered[job_id] = self._ledger.status(job_id).output
+        gone = set(self._remembered) - set(active)
+        ended = {job_id for job_id in gone if self._ledger.knows(job_id)}
+        for job_id in ended:
+            del self._remembered[job_id]
+        return sorted(gone - ended)
+
+    def _bring_back(self, job_id: str) -> None:
+        """Enter a lost job again; what goes wrong for now is tried again at the next time."""
+        names = {"action": "job_lost", "job_id": job_id}
+        try:
+            manifest = read_manifest(self._storage, self._remembered[job_id])
+            if bring_back(self._storage, self._ledger, manifest) is not None:
+                logger.warning("Redis had lost job %s: entered again", job_id, extra=names)
+        except (ManifestMissing, OutputTaken) as error:
+            logger.warning("job %s cannot be entered again: %s", job_id, error, extra=names)
+        except BulkError as error:
+            logger.warning("job %s not entered again yet: %s", job_id, error, extra=names)
+            return
+        del self._remembered[job_id]
 
     def _active(self) -> list[JobStatus]:
         """Return the active jobs, first the one with the longest waiting message.

@@ -54,6 +54,20 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
     )
 
 
+def bring_back(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed | None:
+    """Enter a job again that the ledger has lost; None when it is there, or had ended.
+
+    A job has ended once its summary is written. One that was halted or stopped and has none yet
+    goes on, and is soon halted or stopped again by the same cause.
+
+    Raises:
+        OutputTaken: The ledger knows another job by this id.
+    """
+    if ledger.knows(manifest.job_id) or storage.exists(layout.summary(manifest.spec.output)):
+        return None
+    return resume(storage, ledger, manifest)
+
+
 def count_results(
     storage: Storage,
     ledger: Ledger,

@@ -36,6 +36,17 @@ OneJob = Annotated[
     ),
 ]
 
+Outputs = Annotated[
+    list[str],
+    typer.Option(
+        "--output",
+        metavar="URI",
+        help="First enter the job there again if Redis has lost it before it ended; several times "
+        "for several.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
@@ -88,19 +99,25 @@ def resume(
         say(line)
 
 
-def reconcile(job: OneJob = None, as_json: Json = False) -> None:
+def reconcile(
+    job: OneJob = None,
+    output: Outputs = [],  # noqa: B006 - typer copies it
+    as_json: Json = False,
+) -> None:
     """Make one pass of the reconciler: put pending chunks on the queue, end jobs that are done.
 
-    Workers do this all the time; by hand or from a CronJob it is for when none of them can.
+    Workers do this all the time, and bring back what Redis has lost as long as one of them lives
+    on that knew of it. By hand or from a CronJob it is for when none does.
 
-    Example: bulkscore reconcile
+    Example: bulkscore reconcile --output s3://lake/scored
     """
     from producer.deployment import Deployment
     from producer.recovery import reconcile as one_pass
 
     deployment = Deployment.from_environment()
     deployment.require_broker()
-    passes = one_pass(deployment, job)
+    deployment.require_storage(*output)
+    passes = one_pass(deployment, job, outputs=output)
     if as_json:
         print_json(passes)
     elif passes:

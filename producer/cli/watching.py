@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(job: Job, as_json: Json = False) -> None:
-    """Show the progress of a job until it has ended; only looks, changes nothing.
+    """Show the progress of a job until it has ended; only looks.
+
+    Should Redis have lost the job, it is entered again from its output.
 
     With --json: one object a line, the last one with the summary.
 

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from producer import watch
+from producer.deployment import Deployment
+from schemas.manifest import read_manifest
 from support.job_bench import JOB, JobBench
 from support.processes import bulkscore_path, run_cli, start_cli
 from support.servers import ValkeyServer
+from support.stored_jobs import store_result
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -159,6 +163,55 @@ def test_a_wait_survives_the_loss_of_redis(job_bench: JobBench, valkey: ValkeySe
     assert sorted(p.name for p in job_bench.output.glob("part-*")) == [
         f"part-{chunk:06}.parquet" for chunk in range(4)
     ]
+
+
+def test_a_watch_enters_a_job_again_that_redis_has_lost(
+    job_bench: JobBench, valkey: ValkeyServer
+) -> None:
+    job_bench.submit()
+    job_bench.worker.work(most=2)
+
+    with start_cli("watch", JOB, env=job_bench.env) as running:
+        running.wait_for_output("2 of 4 chunks")
+        valkey.empty()
+        running.wait_for_output("entered it again from its output")
+
+    assert (job_bench.status().pending, job_bench.worker.take()) == (2, None)
+
+
+def test_a_wait_leaves_a_job_alone_that_failed_and_that_redis_has_forgotten(
+    job_bench: JobBench, valkey: ValkeyServer
+) -> None:
+    job_bench.submit("--max-dead-chunks", "0")
+    (job_bench.corpus / "0.parquet").unlink()
+    job_bench.worker.work()
+    job_bench.cli("wait", JOB)
+    valkey.empty()
+
+    done = job_bench.cli("wait", str(job_bench.output))
+
+    assert done.exit_code == 3, done
+    assert not job_bench.ledger.knows(JOB)
+
+
+def test_a_wait_that_sees_nothing_move_settles_what_the_ledger_missed(
+    job_bench: JobBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKSCORE_REDIS_URL", job_bench.redis_url)
+    monkeypatch.setattr(watch, "IDLE_SECONDS", 1.0)
+    job_bench.submit()
+    job_bench.worker.work(most=3)
+    deployment = Deployment.from_environment()
+    manifest = read_manifest(deployment.storage, str(job_bench.output))
+    told: list[str] = []
+    follower = watch.Follower(deployment, manifest, keep_queued=False, tell=told.append)
+    progress = follower.follow(timeout_seconds=30)
+    next(progress)
+    store_result(deployment.storage, manifest, 3)
+
+    wait_until(lambda: next(progress).chunks_done == 4, timeout=20)
+
+    assert "no worker has taken a chunk" in told[0]
 
 
 def test_a_wait_survives_a_restart_of_redis(
