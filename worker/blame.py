@@ -31,8 +31,10 @@ class Probe(Protocol):
         """Raise when it does not serve or has no room."""
 
 
-def blame(error: BulkError, probe: Probe, is_input: Callable[[str], bool]) -> Fault:
-    """Return whose fault `error` is.
+def blame(
+    error: BulkError, probe: Probe, is_input: Callable[[str], bool]
+) -> tuple[Fault, BulkError]:
+    """Return whose fault it is, and the error that says best what is wrong.
 
     Args:
         error: What ended the attempt.
@@ -40,15 +42,16 @@ def blame(error: BulkError, probe: Probe, is_input: Callable[[str], bool]) -> Fa
         is_input: Says whether an object is the input of this chunk.
     """
     if error.job_wide:
-        return "job"
+        return "job", error
     # Neither a full disk nor a model that could not be fetched has to do with the chunk.
     if isinstance(error, StorageFull | ModelNotReady):
-        return "storage"
+        return "storage", error
     if isinstance(error, StorageUnavailable):
-        return "storage" if isinstance(ask(error, probe), StorageUnavailable) else "chunk"
+        answer = ask(error, probe)
+        return ("storage" if isinstance(answer, StorageUnavailable) else "chunk"), error
     if isinstance(error, AccessDenied | InputMissing) and error.place is not None:
-        return _blame_refusal(error, probe, is_input(error.place))
-    return "chunk"
+        return _blame_refusal(error, ask(error, probe), is_input(error.place))
+    return "chunk", error
 
 
 def ask(error: BulkError, probe: Probe) -> BulkError | None:
@@ -62,13 +65,14 @@ def ask(error: BulkError, probe: Probe) -> BulkError | None:
     return None
 
 
-def _blame_refusal(error: BulkError, probe: Probe, is_input: bool) -> Fault:
-    """Return whose fault it is that an object is denied or absent."""
-    if not is_input:
-        return "job"
-    answer = ask(error, probe)
+def _blame_refusal(
+    error: BulkError, answer: BulkError | None, is_input: bool
+) -> tuple[Fault, BulkError]:
+    """Return whose fault it is that an object is denied or absent, by what its bucket answers."""
     if isinstance(answer, StorageUnavailable):
-        return "storage"
-    # The whole bucket is gone, or the token had expired, which a HEAD does not tell. That the
-    # bucket may not be listed says nothing.
-    return "job" if isinstance(answer, CredentialsRefused | InputMissing) else "chunk"
+        return "storage", answer
+    # The bucket is gone, or nothing is open to these credentials: a HEAD does not tell that.
+    if isinstance(answer, CredentialsRefused | InputMissing):
+        return "job", answer
+    # That the bucket may not be listed says nothing.
+    return ("chunk" if is_input else "job"), error

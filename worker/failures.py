@@ -44,7 +44,7 @@ class Failures:
         Raises:
             BrokerUnavailable: The ledger does not answer; the lease will run out.
         """
-        fault = blame(error, self._storage.probe, lambda uri: self._is_input(attempt, uri))
+        fault, error = blame(error, self._storage.probe, lambda uri: self._is_input(attempt, uri))
         if fault == "storage":
             return self.put_off(attempt, self._circuit.open(attempt.job_id, error))
         if fault == "job" and not self._halt(attempt, error):
@@ -62,7 +62,9 @@ class Failures:
                 problem,
                 extra=attempt.names,
             )
-            return self._retry(attempt, error, self._schedule.retry_cap_seconds)
+            # A job that was halted waits for `resume`, and nothing else.
+            delay = 0.0 if fault == "job" else self._schedule.retry_cap_seconds
+            return self._retry(attempt, error, delay)
 
     def put_off(self, attempt: Attempt, seconds: float) -> Outcome:
         """Hand a chunk back uncharged, to be begun after so many seconds."""

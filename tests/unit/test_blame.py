@@ -59,6 +59,7 @@ def at(place: str, error: BulkError) -> BulkError:
         (AccessDenied("403"), INPUT, EXPIRED, "job"),
         (AccessDenied("403"), INPUT, AWAY, "storage"),
         (AccessDenied("403"), OUTPUT, None, "job"),
+        (AccessDenied("403"), OUTPUT, AWAY, "storage"),
         (CredentialsRefused("expired"), INPUT, None, "job"),
         (InputMissing("404"), INPUT, None, "chunk"),
         (InputMissing("404"), INPUT, NO_BUCKET, "job"),
@@ -76,8 +77,15 @@ def test_an_error_is_blamed_on_what_it_is_about(
     error.place = place
     store = Store(answer)
 
-    assert blame(error, store.probe, lambda uri: uri == INPUT) == fault
+    assert blame(error, store.probe, lambda uri: uri == INPUT)[0] == fault
     assert len(store.asked) <= 1
+
+
+def test_what_a_head_did_not_tell_is_told_by_the_bucket() -> None:
+    refused = at(OUTPUT, AccessDenied("400"))
+
+    assert blame(refused, Store(EXPIRED).probe, lambda _uri: False) == ("job", EXPIRED)
+    assert blame(refused, Store(NOT_LISTED).probe, lambda _uri: False) == ("job", refused)
 
 
 def test_the_store_is_asked_where_it_failed() -> None:
