@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 import uuid
 from typing import Annotated
 
@@ -10,6 +9,8 @@ import typer
 
 from schemas.errors import BulkError
 from schemas.job import PRIORITIES
+from schemas.settings import WorkerSettings, load
+from worker.scratch import scratch_folder
 from worker.slot import NAME_VARIABLE, RUN_DIR_VARIABLE
 
 
@@ -26,13 +27,15 @@ def main(
     # A name of its own for every start: a lease under it can only be that of a dead child.
     name = f"{name or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     os.environ[NAME_VARIABLE] = name
-    with tempfile.TemporaryDirectory(prefix="bulkscore-worker-") as run_dir:
-        os.environ[RUN_DIR_VARIABLE] = run_dir
-        try:
+    try:
+        # Fixed before temporary files get a folder that goes away with this worker.
+        os.environ["BULKSCORE_MODEL_CACHE_DIR"] = str(load(WorkerSettings).model_cache_dir)
+        with scratch_folder() as folder:
+            os.environ[RUN_DIR_VARIABLE] = str(folder)
             _serve(name, queues)
-        except BulkError as error:
-            typer.echo(f"error [{error.code}]: {error}", err=True)
-            raise typer.Exit(error.exit_code) from error
+    except BulkError as error:
+        typer.echo(f"error [{error.code}]: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
 
 
 def _serve(name: str, priorities: str) -> None:
