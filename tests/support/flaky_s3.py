@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class FlakyGateway:
         self.upstream = urlsplit(upstream).netloc
         self.fails: Fails = lambda _method, _path: False
         self.tears: Tears = lambda _method, _path: False
+        # Down: drops every connection; frozen: takes requests and says nothing.
+        self.outage: Literal["down", "frozen"] | None = None
         # What the store makes of If-None-Match: many have never heard of it.
         self.if_none_match: Literal["honoured", "ignored", "refused"] = "honoured"
         self.failed = 0
@@ -55,6 +58,11 @@ class FlakyGateway:
         """Answer one request."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         self.requests.append((request.command, request.path))
+        if self.outage is not None:
+            while self.outage == "frozen":
+                time.sleep(0.1)
+            request.close_connection = True
+            return
         refusal = self._refusal(request)
         if refusal is not None:
             self.failed += 1
