@@ -44,9 +44,14 @@ def take_inventory(
     listing = list_corpus(storage, spec)
     found = read_corpus(storage, spec, listing, progress)
     if not found.footers:
-        first = found.skipped[len(listing.missing)]
-        raise UsageError(f"all {len(listing.files)} files are bad; the first: {first.reason}")
+        raise all_bad(listing, found)
     return found
+
+
+def all_bad(listing: Listing, found: Inventory) -> UsageError:
+    """Return the error of an inventory that found no file fit to be scored."""
+    first = found.skipped[len(listing.missing)]
+    return UsageError(f"all {len(listing.files)} files are bad; the first: {first.reason}")
 
 
 def list_corpus(storage: Storage, spec: JobSpec) -> Listing:

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from producer.deployment import Deployment
 from producer.footers import Progress as FooterProgress
+from producer.incremental import Created
 from producer.job_report import status_from_storage
 from producer.local import LocalStack, StackOptions, state_folder
-from producer.manifest import create_job
+from producer.occasion import Occasion
 from producer.progress import Meter, Progress
 from producer.recovery import take_up
 from producer.reprocess import reprocess
-from producer.submit import Submission
+from producer.submit import Submission, pin
+from producer.submit import create as create_job
 from producer.watch import Follower
 from schemas import layout
 from schemas.job import JobSpec, Manifest
-from schemas.model_files import choose_max_length, pin_model
 from schemas.settings import BrokerSettings, load
 
 KEPT_LOGS = 20
@@ -38,18 +39,17 @@ class Machine:
 
 
 def create(
-    deployment: Deployment, spec: JobSpec, *, job_id: str | None, progress: FooterProgress
-) -> Manifest:
+    deployment: Deployment, spec: JobSpec, *, occasion: Occasion, progress: FooterProgress
+) -> Created:
     """Create the job, or find it when the output holds it already. Needs no broker.
 
     Raises:
         UsageError: The output is taken, or the options make no sense.
         PermanentError: Corpus or model cannot be used.
     """
-    deployment.require_storage(*spec.inputs, spec.output, spec.model)
-    model = pin_model(deployment.storage, spec.model)
-    choose_max_length(model, spec.max_length)
-    return create_job(deployment.storage, spec, model, job_id=job_id, progress=progress)
+    spec = occasion.dated(spec)
+    model = pin(deployment, spec)
+    return create_job(deployment, spec, model, occasion=occasion, progress=progress)
 
 
 def is_complete(deployment: Deployment, manifest: Manifest) -> bool:

@@ -4,53 +4,119 @@ from dataclasses import dataclass
 
 from producer.deployment import Deployment
 from producer.footers import Progress
+from producer.incremental import Created, Increment, create_increment
 from producer.manifest import create_job
+from producer.occasion import Occasion
+from schemas import layout
 from schemas.errors import JobUnknown, OutputTaken, UsageError
-from schemas.job import JobSpec, Manifest
+from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile
 from schemas.model_files import choose_max_length, pin_model
 from schemas.resume import Resumed, resume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """The job, and how its chunks stood when it was submitted."""
+    """The job, and how its chunks stood when it was submitted; None when nothing was submitted."""
 
     manifest: Manifest
-    resumed: Resumed
+    resumed: Resumed | None
+    increment: Increment | None = None
+
+    @property
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """What `--skip-bad-files` left out."""
+        return self.increment.skipped_files if self.increment else self.manifest.skipped
 
 
 def submit(
     deployment: Deployment,
     spec: JobSpec,
     *,
-    job_id: str | None = None,
+    occasion: Occasion,
     progress: Progress = lambda _done, _all: None,
 ) -> Submission:
     """Create the job of this spec, or find it when it exists, and see to its messages.
 
+    With `--incremental`, jobs that hold files asked for and have not ended are seen to as well, so
+    that one whose submitter died before it was queued is not waited for in vain.
+
     Args:
         deployment: Where Redis and the object store are.
         spec: What the job shall do.
-        job_id: Its name; made up when None.
+        occasion: What decides its name.
         progress: Told how many of all footers are read.
 
     Raises:
         BrokerUnavailable: Redis does not answer or refuses the login.
         StorageUnavailable: The object store does not answer.
         OutputTaken: The output or the job id belongs to another job.
+        UsageError: The options make no sense.
         PermanentError: Corpus or model cannot be used.
     """
     deployment.require_broker()
-    deployment.require_storage(*spec.inputs, spec.output, spec.model)
-    storage, ledger = deployment.storage, deployment.ledger
+    spec = occasion.dated(spec)
+    model = pin(deployment, spec)
+    job_id = occasion.job_id(spec, model.digest)
     if job_id is not None:
-        _require_free(deployment, job_id, spec.output)
-    model = pin_model(storage, spec.model)
+        output = layout.job_folder(spec.output, job_id) if occasion.incremental else spec.output
+        _require_free(deployment, job_id, output)
+    created = create(deployment, spec, model, occasion=occasion, progress=progress)
+    for manifest in created.under_way:
+        _enter(deployment, manifest)
+    return Submission(
+        manifest=created.manifest,
+        resumed=_enter(deployment, created.manifest) if created.is_open else None,
+        increment=created.increment,
+    )
+
+
+def pin(deployment: Deployment, spec: JobSpec) -> ModelPin:
+    """Return the model of a job as it is now, once all that the job needs answers.
+
+    Raises:
+        StorageUnavailable: The object store does not answer.
+        UsageError: The model cannot read texts as long as is asked for.
+        PermanentError: The model cannot be used.
+    """
+    deployment.require_storage(*spec.inputs, spec.output, spec.model)
+    model = pin_model(deployment.storage, spec.model)
     choose_max_length(model, spec.max_length)
-    manifest = create_job(storage, spec, model, job_id=job_id, progress=progress)
-    resumed = resume(storage, ledger, manifest)
+    return model
+
+
+def create(
+    deployment: Deployment,
+    spec: JobSpec,
+    model: ModelPin,
+    *,
+    occasion: Occasion,
+    progress: Progress,
+) -> Created:
+    """Create the job, or find it when it exists. Needs no broker.
+
+    Args:
+        deployment: Where the object store is.
+        spec: What the job shall do, its dates filled in.
+        model: The pinned model.
+        occasion: What decides its name.
+        progress: Told how many of all footers are read.
+
+    Raises:
+        OutputTaken: The output belongs to another job.
+        UsageError: The options make no sense.
+        PermanentError: The corpus cannot be used.
+    """
+    storage, job_id = deployment.storage, occasion.job_id(spec, model.digest)
+    if occasion.incremental:
+        return create_increment(storage, spec, model, job_id=job_id, progress=progress)
+    return Created(manifest=create_job(storage, spec, model, job_id=job_id, progress=progress))
+
+
+def _enter(deployment: Deployment, manifest: Manifest) -> Resumed:
+    """Bring the ledger in step with a job that goes on and put its chunks on the queue."""
+    resumed = resume(deployment.storage, deployment.ledger, manifest)
     deployment.reconciler.run_once(only=manifest.job_id)
-    return Submission(manifest=manifest, resumed=resumed)
+    return resumed
 
 
 def _require_free(deployment: Deployment, job_id: str, output: str) -> None:

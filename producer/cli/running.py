@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +11,7 @@ import typer
 from producer.cli.budgets import way_on_with_run
 from producer.cli.options import JobIdOption, Json, Output, ScoringOptions, with_scoring_options
 from producer.cli.progress_display import display
+from producer.cli.schedule import Incremental, LogicalDate
 from producer.cli.submission import FooterProgress, print_submission
 from producer.cli.terminal import say
 from producer.cli.watching import finish
@@ -17,6 +20,7 @@ from schemas.errors import ExitCode
 if TYPE_CHECKING:
     from producer.progress import Progress
     from producer.run import Machine
+    from producer.submit import Submission
     from schemas.job import Manifest
 
 PANEL = "On this machine"
@@ -44,6 +48,8 @@ def run(
     scoring: ScoringOptions,
     output: Output,
     job_id: JobIdOption = None,
+    logical_date: LogicalDate = None,
+    incremental: Incremental = False,
     device: Device = None,
     workers: Workers = 1,
     reprocess: Annotated[
@@ -57,24 +63,42 @@ def run(
 ) -> None:
     """Score a corpus on this machine in one go: broker and workers come and go with the command.
 
-    Stopped or broken off, the same command completes what is missing. Exit codes as `wait`.
+    Stopped or broken off, the same command completes what is missing; with --incremental, also
+    what earlier ones left unfinished. Exit codes as `wait`.
 
     Example: bulkscore run -i reviews/ -o scored/ -m models/sentiment --text-column text
     """
     from producer.deployment import Deployment
     from producer.local import require_worker, stopped_by_signals
+    from producer.occasion import occasion
     from producer.run import Machine, create, is_complete, log_of, progress_of_complete
+    from producer.submit import Submission
 
     require_worker()
+    started_for = occasion(job_id=job_id, logical_date=logical_date, incremental=incremental)
     deployment = Deployment.from_environment()
     spec = scoring.spec(output)
+    machine = Machine(workers=workers, device=device, log=None)
+
+    def score(manifest: "Manifest", tell: "Callable[[Submission], None]") -> "Progress | None":
+        on = machine if verbose else replace(machine, log=log_of(manifest.job_id))
+        return _score(manifest, on, reprocess, tell)
+
+    def tell(done: "Submission") -> None:
+        shown = replace(done, increment=created.increment)
+        print_submission(shown, as_json=as_json, waits=done.resumed is not None)
+
     try:
         with stopped_by_signals():
-            manifest = create(deployment, spec, job_id=job_id, progress=FooterProgress())
-            log = None if verbose else log_of(manifest.job_id)
-            complete = is_complete(deployment, manifest)
-            machine = Machine(workers=workers, device=device, log=log)
-            last = None if complete else _score(manifest, machine, reprocess, as_json=as_json)
+            created = create(deployment, spec, occasion=started_for, progress=FooterProgress())
+            manifest = created.manifest
+            if not created.is_open:
+                tell(Submission(manifest=manifest, resumed=None))
+                return
+            for earlier in created.under_way:
+                say(f"job {earlier.job_id} was not finished, it comes first")
+                score(earlier, lambda _done: None)
+            last = None if is_complete(deployment, manifest) else score(manifest, tell)
     except KeyboardInterrupt:
         say("\nstopped; what is scored is kept. The same command goes on from there:")
         say(shlex.join(["bulkscore", *sys.argv[1:]]))
@@ -96,15 +120,19 @@ def run(
 
 
 def _score(
-    manifest: "Manifest", machine: "Machine", reprocess: bool, *, as_json: bool
+    manifest: "Manifest",
+    machine: "Machine",
+    reprocess: bool,
+    tell: "Callable[[Submission], None]",
 ) -> "Progress | None":
+    """Run the job to its end, and `tell` what there is to do before it begins."""
     from producer.processes import ProcessEnded
     from producer.run import running
 
     last = None
     try:
         with running(manifest, machine, send_dead_again=reprocess) as job:
-            print_submission(job.submission, as_json=as_json, waits=True)
+            tell(job.submission)
             with display(as_json=False) as shown:
                 for last in job.follow(say):
                     shown.show(last)

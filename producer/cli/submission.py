@@ -14,6 +14,7 @@ from producer.cli.options import (
     ScoringOptions,
     with_scoring_options,
 )
+from producer.cli.schedule import Incremental, LogicalDate, say_increment
 from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
 from producer.cli.watching import finish, follow
 
@@ -74,23 +75,30 @@ def submit(
     scoring: ScoringOptions,
     output: Output,
     job_id: JobIdOption = None,
+    logical_date: LogicalDate = None,
+    incremental: Incremental = False,
     priority: PriorityOption = "normal",
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
     """Start a job on the workers and print its id; the same job again prints the same id.
 
-    With --wait: exit codes as `wait`, and --json prints the summary.
+    With --wait: exit codes as `wait`, and --json prints the summary. With --incremental and
+    nothing new: creates nothing, prints the id of the last job that scored what was asked for, and
+    waits only if that one has not ended.
 
     Example: bulkscore submit -i s3://lake/reviews -o s3://lake/scored -m models/sentiment \
 --text-column text --id-column review_id --wait
     """
     from producer.deployment import Deployment
+    from producer.occasion import occasion
     from producer.submit import submit as send
 
+    started_for = occasion(job_id=job_id, logical_date=logical_date, incremental=incremental)
     deployment = Deployment.from_environment()
     spec = scoring.spec(output, priority=priority)
-    done = send(deployment, spec, job_id=job_id, progress=FooterProgress())
+    done = send(deployment, spec, occasion=started_for, progress=FooterProgress())
+    wait = wait and done.resumed is not None
     print_submission(done, as_json=as_json, waits=wait)
     if wait:
         last = follow(deployment, done.manifest, keep_queued=True)
@@ -112,31 +120,40 @@ class FooterProgress:
 
 def print_submission(done: "Submission", *, as_json: bool, waits: bool) -> None:
     """Print the job id as data, and how the job stands as talk."""
-    manifest, resumed = done.manifest, done.resumed
+    manifest, resumed, increment = done.manifest, done.resumed, done.increment
     if as_json and not waits:
-        print_json(
-            {
-                "job_id": manifest.job_id,
-                "output": manifest.spec.output,
-                "rows": manifest.rows,
-                "chunks": manifest.chunks,
-                "skipped_files": manifest.skipped,
-                "chunks_succeeded": resumed.succeeded,
-                "chunks_dead": resumed.dead,
-                "chunks_pending": resumed.pending,
-            }
-        )
+        print_json(submission_facts(done))
     elif as_json:
         say(f"job {manifest.job_id}")
     else:
         print_line(manifest.job_id)
-    say(f"{manifest.rows:,} rows in {manifest.chunks:,} chunks, {resumed.pending:,} to score")
-    for skipped in manifest.skipped:
+    if increment is not None:
+        say_increment(increment)
+    for skipped in done.skipped:
         say(f"skipped {skipped.uri} [{skipped.code}]: {skipped.reason}")
+    if resumed is None:
+        return
+    say(f"{manifest.rows:,} rows in {manifest.chunks:,} chunks, {resumed.pending:,} to score")
     if resumed.dead:
         say(f"{resumed.dead:,} chunks are dead: bulkscore dead-letters {manifest.job_id}")
     if not waits and sys.stderr.isatty():
         say(f"follow it with: bulkscore watch {manifest.job_id}")
+
+
+def submission_facts(done: "Submission") -> dict[str, object]:
+    """Return a submission as names and values for JSON; the counts are 0 when nothing was new."""
+    manifest, resumed = done.manifest, done.resumed
+    return {
+        "job_id": manifest.job_id,
+        "output": manifest.spec.output,
+        "rows": manifest.rows if resumed else 0,
+        "chunks": manifest.chunks if resumed else 0,
+        "skipped_files": done.skipped,
+        "chunks_succeeded": resumed.succeeded if resumed else 0,
+        "chunks_dead": resumed.dead if resumed else 0,
+        "chunks_pending": resumed.pending if resumed else 0,
+        "increment": done.increment,
+    }
 
 
 def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str, object]:
