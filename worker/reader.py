@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.chunks import Chunk
-from schemas.errors import InputChanged, SchemaMismatch
+from schemas.errors import InputChanged, InputCorrupt, SchemaMismatch
 from schemas.job import InputFile
 from schemas.parquet import corrupt, decoding, open_parquet
 from schemas.storage import ObjectStat, Storage
@@ -85,7 +85,8 @@ def read_windows(
     Raises:
         InputMissing: The file is gone.
         InputChanged: It is not the file that was planned.
-        InputCorrupt: A page cannot be decoded; the error names the row group.
+        InputCorrupt: A page cannot be decoded, and the error names the row group; or an id is not
+            of its column's type, such as a string that is not UTF-8.
         SchemaMismatch: A column is not there, or there twice.
         StorageUnavailable: Storage does not answer.
     """
@@ -99,6 +100,7 @@ def read_windows(
                 ids=pa.Table.from_batches([piece.ids for piece in held]),
                 texts=texts_of(piece.texts for piece in held),
             )
+            _require_sound(window, file.uri)
             position += len(window)
             yield window
     if position != end:
@@ -106,6 +108,18 @@ def read_windows(
             f"chunk {chunk.index} should be rows {chunk.row_start} to {end} of {file.uri}, which "
             f"ends at {position}: it is not the file that was planned"
         )
+
+
+def _require_sound(window: Window, uri: str) -> None:
+    """Check the ids, which Arrow passes on unseen: strings that are no UTF-8 spoil a result."""
+    try:
+        window.ids.validate(full=True)
+    except pa.ArrowInvalid as error:
+        end = window.row_start + len(window)
+        raise InputCorrupt(
+            f"{uri}, rows {window.row_start} to {end}: the id columns hold what their types do not "
+            f"allow ({error}); mend the file, or score it without these --id-column"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -287,6 +287,17 @@ def test_a_page_that_does_not_decode_names_file_and_row_group(
     assert raised.value.row_group == row_group
 
 
+def test_ids_that_no_reader_of_the_result_could_decode_are_refused(tmp_path: Path) -> None:
+    ids = pa.array([b"sound", b"caf\xe9"])
+    strings = pa.Array.from_buffers(pa.string(), 2, ids.buffers())
+    table = pa.table({"id": strings, "bytes": ids, "text": ["one", "two"]})
+    path = corpora.write_table(tmp_path / "a.parquet", table, write_statistics=False)
+
+    with pytest.raises(InputCorrupt, match=r"a\.parquet, rows 0 to 2: .* Invalid UTF8"):
+        read(path)
+    assert ids_of(read(path, id_columns=("bytes",)), "bytes") == ids.to_pylist()
+
+
 def test_a_chunk_beside_the_damage_is_read(tmp_path: Path) -> None:
     path = bad_corpora.write_damaged_row_group(tmp_path / "a.parquet", row_group=1)
 
