@@ -9,6 +9,7 @@ write is what the test is about.
 """
 
 import secrets
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,7 @@ class ValkeyServer(Daemon):
         """
         self.password = secrets.token_hex(16) if password == "" else password
         self.port = free_port()
+        self._directory = directory
         command = [
             _valkey_binary(),
             *("--port", str(self.port)),
@@ -72,6 +74,27 @@ class ValkeyServer(Daemon):
         with self.client() as client:
             client.flushall()
             client.script_flush()
+
+    def restart_empty(self) -> None:
+        """Kill the server and start it again without its data, as one with a new disk."""
+        self.kill()
+        shutil.rmtree(self._directory / "appendonlydir", ignore_errors=True)
+        self.start()
+
+    def cut_connections(self) -> None:
+        """Close every connection of others, whatever they wait for."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+
+    def fill_up(self) -> None:
+        """Leave no memory for another write: each is refused, because nothing is evicted."""
+        with self.client() as client:
+            client.config_set("maxmemory", 1)
+
+    def make_room(self) -> None:
+        """Lift the limit of memory."""
+        with self.client() as client:
+            client.config_set("maxmemory", 0)
 
     def _wait_until_ready(self) -> None:
         """Wait for PONG, which also says that all data is loaded."""
