@@ -12,7 +12,7 @@ from producer.sample import damage_text_page
 from support.corpora import make_table, write_corpus, write_table
 from support.job_bench import JobBench
 from support.models import tiny_model
-from support.processes import CompletedCli
+from support.processes import CompletedCli, run_cli
 from support.s3 import S3Bucket
 from support.texts import ordinary_texts
 
@@ -196,6 +196,27 @@ def test_a_job_whose_submitter_died_before_it_was_queued_is_taken_up_by_the_next
 
     assert job_bench.ledger.jobs() == [lost, done.stdout.strip()]
     assert job_bench.ledger.queue_length("normal") == 3 + 1
+
+
+def test_a_run_completes_what_is_under_way_before_what_is_new(job_bench: JobBench) -> None:
+    env = {
+        "XDG_STATE_HOME": str(job_bench.folder / "state"),
+        "BULKSCORE_MODEL_CACHE_DIR": str(job_bench.folder / "models"),
+        "BULKSCORE_TORCH_THREADS": "1",
+    }
+    unfinished = submit(job_bench, "--incremental", "--logical-date", "2025-06-01", "--json").json()
+    write_corpus(job_bench.corpus / "4.parquet", rows=25)
+    run = ["run", *job_bench.scoring, "--output", str(job_bench.output), "--incremental"]
+
+    done = run_cli(*run, "--logical-date", "2025-06-02", "--json", env=env)
+    nothing = run_cli(*run, "--json", env=env)
+
+    assert (done.exit_code, done.json()["rows"]) == (0, 25), done
+    assert (Path(unfinished["output"]) / "_SUCCESS").exists()
+    assert f"job {unfinished['job_id']} was not finished, it comes first" in done.stderr
+    assert "1 file to score (1 new, 0 changed)" in done.stderr
+    assert (nothing.exit_code, nothing.json()["job_id"]) == (0, done.json()["job_id"]), nothing
+    assert nothing.json()["increment"]["scored_files"] == 5
 
 
 @pytest.mark.parametrize("command", ["show", "verify", "report", "resume"])
