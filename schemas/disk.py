@@ -39,17 +39,14 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove what killed writers left in a folder, and return how many files it was."""
-    if not folder.is_dir():
-        return 0
-    with os.scandir(folder) as listing:
-        temporary = [entry for entry in listing if _TEMPORARY.fullmatch(entry.name)]
+    """Remove what killed writers left below a folder, and return how many files it was."""
     removed = 0
-    for entry in temporary:
-        with contextlib.suppress(FileNotFoundError):  # its writer is alive
-            if time.time() - entry.stat().st_mtime > LEFTOVER_SECONDS:
-                os.unlink(entry.path)
-                removed += 1
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names if _TEMPORARY.fullmatch(name)):
+            with contextlib.suppress(FileNotFoundError):  # its writer is alive
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink()
+                    removed += 1
     return removed
 
 

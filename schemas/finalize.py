@@ -36,6 +36,7 @@ def finalize(storage: Storage, manifest: Manifest, found: Survey) -> Summary:
     summary = _summary(manifest, found, sums, sha256_of(results))
     if summary.state is not JobState.SUCCEEDED:
         storage.delete(layout.success_marker(output))
+    storage.remove_leftovers(output)
     storage.replace(layout.result_table(output, summary.results_sha256), results)
     storage.replace(layout.summary(output), summary.model_dump_json(indent=2).encode())
     if summary.state is JobState.SUCCEEDED:

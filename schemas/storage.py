@@ -257,7 +257,7 @@ class Storage:
                 self.s3.rm_file(s3_path(uri))
 
     def remove_leftovers(self, uri: str) -> int:
-        """Remove what killed writers left in the folder `uri` on disk; S3 shows nothing of it.
+        """Remove what killed writers left below the folder `uri` on disk; S3 shows nothing of it.
 
         Returns:
             How many files that was.

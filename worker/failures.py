@@ -150,8 +150,8 @@ class Failures:
         """Return the manifest and the chunk, as far as they can be read."""
         try:
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
-        except Exception:  # whatever it is, it is what the chunk is being buried for
-            logger.info("the place of chunk %d is not known", attempt.chunk, exc_info=True)
+        except Exception as error:  # whatever it is, it is what the chunk is being buried for
+            logger.info("the place of chunk %d is not known: %s", attempt.chunk, describe(error))
             nowhere = Chunk(index=attempt.chunk, file=0, row_start=0, rows=0, text_bytes=0)
             return None, nowhere
         return job.manifest, job.chunks[attempt.chunk]

@@ -245,7 +245,7 @@ def test_a_writer_that_is_killed_leaves_a_hidden_file_that_is_removed_when_it_is
     assert seen == [str(tmp_path / "part-000000.parquet")]
     assert storage.remove_leftovers(str(tmp_path)) == 0  # its writer could be alive
     os.utime(leftover, (time.time() - 4_000,) * 2)
-    assert storage.remove_leftovers(str(tmp_path)) == 1
+    assert storage.remove_leftovers(str(tmp_path.parent)) == 1
     assert os.listdir(tmp_path) == ["part-000000.parquet"]
     assert storage.create(str(tmp_path / "part-000001.parquet"), b"2")
 
