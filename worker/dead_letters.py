@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from schemas import layout
 from schemas.chunks import Chunk
 from schemas.dead_letter import AttemptRecord, DeadLetter
-from schemas.errors import BulkError, InputCorrupt
+from schemas.errors import BulkError, InputCorrupt, Poison
 from schemas.job import Manifest
 from schemas.storage import Storage
 
@@ -75,7 +75,8 @@ def write_dead_letter(
         file=manifest.files[chunk.file] if manifest is not None else None,
         row_start=chunk.row_start,
         rows=chunk.rows,
-        row_group=error.row_group if isinstance(error, InputCorrupt) else None,
+        row_group=error.row_group if isinstance(error, (InputCorrupt, Poison)) else None,
+        first_bad_row=error.first_bad_row if isinstance(error, Poison) else None,
     )
     body = letter.model_dump_json(indent=2).encode()
     storage.create(layout.dead_letter(output, chunk.index, generation), body)

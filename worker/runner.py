@@ -2,15 +2,21 @@
 
 The order is what keeps the promise. The attempt is counted before the work; the result object is
 created once; only then the ledger hears of it, and only then the message is acknowledged. Killed
-at any point in between, the chunk is found again by the reconciler.
+at any point in between, the chunk is found again by the reconciler. One that was begun too often is
+scored carefully, see `schemas.trail`.
 """
 
+import logging
+import os
+import signal
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from schemas import layout
 from schemas.errors import (
     BulkError,
+    DeviceFailed,
     DeviceOutOfMemory,
     LeaseLost,
     Poison,
@@ -21,7 +27,9 @@ from schemas.message import ChunkMessage
 from schemas.results import ResultAccount, read_account
 from schemas.settings import ScheduleSettings, WorkerSettings
 from schemas.storage import Storage
+from schemas.trail import OPENING, Trail, after_death
 from worker.attempt import Attempt, Outcome
+from worker.careful import Notes
 from worker.chunk import score_chunk
 from worker.circuit import Circuit
 from worker.dead_letters import describe
@@ -30,9 +38,19 @@ from worker.heartbeat import HandBack, Heartbeat
 from worker.jobs import JobCache, OpenJob
 from worker.models import ModelCache
 
+logger = logging.getLogger(__name__)
+
+
+def end_process() -> None:
+    """End this process at once; the main process of the worker starts another one."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
 
 class ChunkRunner:
-    """Runs attempts, one after the other, with what a slot keeps between them."""
+    """Runs attempts, one after the other, with what a slot keeps between them.
+
+    When the device has failed, and the ledger knows, `end_process` is called.
+    """
 
     def __init__(
         self,
@@ -44,6 +62,7 @@ class ChunkRunner:
         settings: WorkerSettings,
         worker: str,
         draining: Callable[[], bool],
+        end_process: Callable[[], None] = end_process,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -53,6 +72,7 @@ class ChunkRunner:
         self._settings = settings
         self._worker = worker
         self._draining = draining
+        self._end_process = end_process
         self._circuit = Circuit(storage.probe, draining=draining)
         self._failures = Failures(
             ledger=ledger,
@@ -92,42 +112,59 @@ class ChunkRunner:
         )
         if not admitted:
             return self._failures.put_off(attempt, self._circuit.seconds_left(attempt.job_id))
+        notes = None
+        if begin.outcome == "poison":
+            notes = self._notes(attempt, begin.trail)
+            # Deaths are counted by the trail: what is left are attempts that ended in an error.
+            forgiven = self._schedule.max_attempts + notes.trail.deaths
+            attempt = replace(attempt, forgiven=forgiven)
         # Around all of it: a store that does not answer is waited for longer than a lease lasts.
         with self._heartbeat(attempt) as heartbeat:
-            return self._run(attempt, heartbeat, poison=begin.outcome == "poison")
+            return self._run(attempt, heartbeat, notes)
 
-    def _run(self, attempt: Attempt, heartbeat: Heartbeat, *, poison: bool) -> Outcome:
+    def _run(self, attempt: Attempt, heartbeat: Heartbeat, notes: Notes | None) -> Outcome:
         try:
+            if notes is not None:
+                notes.note(OPENING)
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
-            account = self._score(attempt, job, heartbeat, poison=poison)
-        except HandBack:
-            self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
-            return "handed_back"
+            account = self._score(attempt, job, heartbeat, notes)
         except LeaseLost:
             return "lease_lost"
-        except BulkError as error:
-            return self._failures.enter(attempt, error)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except MemoryError as error:
-            return self._failures.enter(attempt, _caused(DeviceOutOfMemory("out of memory"), error))
+        except DeviceFailed as error:
+            # What is noted stays: to the rows that were being scored it is a death.
+            try:
+                return self._failures.enter(attempt, error)
+            finally:
+                self._end_process()
         except BaseException as error:  # a native panic is no Exception
-            return self._failures.enter(attempt, _caused(UnexpectedError(describe(error)), error))
+            if notes is not None:
+                notes.note(None)
+            return self._enter(attempt, error)
         self._ledger.finish(attempt.job_id, attempt.chunk, account)
         self._circuit.close(attempt.job_id)
         return "succeeded"
 
+    def _enter(self, attempt: Attempt, error: BaseException) -> Outcome:
+        """Enter an attempt that ended in an orderly way, but without a result."""
+        if isinstance(error, HandBack):
+            self._ledger.hand_back(attempt.job_id, attempt.chunk, token=attempt.token)
+            return "handed_back"
+        if isinstance(error, MemoryError):
+            return self._failures.enter(attempt, _caused(DeviceOutOfMemory("out of memory"), error))
+        if isinstance(error, BulkError):
+            return self._failures.enter(attempt, error)
+        return self._failures.enter(attempt, _caused(UnexpectedError(describe(error)), error))
+
     def _score(
-        self, attempt: Attempt, job: OpenJob, heartbeat: Heartbeat, *, poison: bool
+        self, attempt: Attempt, job: OpenJob, heartbeat: Heartbeat, notes: Notes | None
     ) -> ResultAccount:
         uri = layout.result(attempt.output, attempt.chunk)
         if self._storage.exists(uri):
             return read_account(self._storage, uri)
-        if poison:
-            raise Poison(
-                f"chunk {attempt.chunk} was begun {attempt.number - 1} times and never came "
-                "to an end: its work kills the process"
-            )
+        if notes is not None and notes.trail.hopeless:
+            raise _poison(attempt, notes.trail)
         spec = job.manifest.spec
         model = self._models.get(
             job.manifest.model,
@@ -145,9 +182,31 @@ class ChunkRunner:
             generation=attempt.generation,
             worker=self._worker,
             progress=heartbeat.advance,
+            notes=notes,
         )
         # Another attempt was faster: its object is the result, so its account is what counts.
         return created if created is not None else read_account(self._storage, uri)
+
+    def _notes(self, attempt: Attempt, noted: str) -> Notes:
+        """Return the notes of a careful attempt: they begin with what the last one taught."""
+
+        def write(trail: Trail) -> None:
+            body = trail.model_dump_json()
+            if not self._ledger.note(
+                attempt.job_id, attempt.chunk, token=attempt.token, trail=body
+            ):
+                raise LeaseLost("another attempt owns the chunk now")
+
+        trail = after_death(Trail.model_validate_json(noted or "{}"))
+        logger.warning(
+            "chunk %d of job %s was begun %d times without an end, it is scored carefully now%s",
+            attempt.chunk,
+            attempt.job_id,
+            attempt.number - 1,
+            f": {trail}" if trail.deaths else "",
+            extra={**attempt.names, "action": "careful"},
+        )
+        return Notes(trail, write)
 
     def _heartbeat(self, attempt: Attempt) -> Heartbeat:
         lease_ms = int(self._schedule.lease_seconds * 1000)
@@ -160,6 +219,13 @@ class ChunkRunner:
             time_limit_seconds=self._settings.chunk_time_limit_seconds,
             draining=self._draining,
         )
+
+
+def _poison(attempt: Attempt, trail: Trail) -> Poison:
+    error = Poison(f"chunk {attempt.chunk} kills the process that works on it: {trail}")
+    error.row_group = trail.died_at.row_group if trail.died_at is not None else None
+    error.first_bad_row = min(trail.bad, default=None)
+    return error
 
 
 def _caused(error: BulkError, cause: BaseException) -> BulkError:
