@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas import errors
 from schemas.errors import (
     BulkError,
+    DeviceFailed,
     InputCorrupt,
     ModelIncompatible,
     StorageUnavailable,
@@ -59,6 +60,10 @@ def test_a_permanent_error_buries_at_the_first_attempt(error: BulkError) -> None
 def test_an_unexpected_error_is_tried_twice_and_then_buried() -> None:
     assert isinstance(decide(UnexpectedError("bug"), 1, SETTINGS), Retry)
     assert decide(UnexpectedError("bug"), 2, SETTINGS) == Bury("unexpected")
+
+
+def test_a_chunk_whose_device_failed_is_never_buried_for_it() -> None:
+    assert decide(DeviceFailed("cuda:0"), 100, SETTINGS, highest) == Retry(10)
 
 
 @given(attempt=st.integers(1, 1000), limit=st.integers(1, 20))
