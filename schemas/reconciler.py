@@ -10,10 +10,10 @@ processes at once does no harm; the election only saves work.
 import contextlib
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from schemas.election import Election
 from schemas.errors import BulkError, JobUnknown, ManifestMissing, OutputTaken
 from schemas.finalize import finalize
 from schemas.job import Priority
@@ -51,7 +51,7 @@ class Reconciler:
         self._storage = storage
         self._publish = publish
         self._settings = settings
-        self._token = uuid.uuid4().hex
+        self._election = Election(ledger, "reconciler", every_seconds=settings.reconcile_seconds)
         # The active jobs seen so far, each with its output.
         self._remembered: dict[str, str] = {}
 
@@ -69,14 +69,14 @@ class Reconciler:
         """Remember the active jobs; if elected, bring back those that were lost and make a pass."""
         lost = self._remember()
         if self.elected():
-            for job_id in lost:
-                self._bring_back(job_id)
-            self.run_once()
+            with self._election.kept():
+                for job_id in lost:
+                    self._bring_back(job_id)
+                self.run_once()
 
     def elected(self) -> bool:
         """Take or renew the lease that says which process reconciles."""
-        lease_ms = int(self._settings.reconcile_seconds * 5_000)
-        return self._ledger.elect("reconciler", self._token, lease_ms=lease_ms)
+        return self._election.won()
 
     def run_once(self, only: str | None = None) -> list[Pass]:
         """Make one pass over all active jobs, or over one; one job's trouble stops no other."""

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from producer.cli.terminal import number_of
+
 if TYPE_CHECKING:
     from producer.job_report import JobReport
     from schemas.summary import Summary
@@ -12,9 +14,9 @@ def state_of(job: "JobReport | Summary") -> str:
     if job.stopped_by is None:
         return str(job.state)
     if job.stopped_by == "rows_error":
-        what, limit = f"{job.rows_error:,} rows with an error", job.max_row_errors
+        what, limit = f"{number_of(job.rows_error, 'row')} with an error", job.max_row_errors
     else:
-        what, limit = f"{job.chunks_dead:,} dead chunks", job.max_dead_chunks
+        what, limit = number_of(job.chunks_dead, "dead chunk"), job.max_dead_chunks
     return f"{job.state}, stopped: {what}, {_option(job)} allows {limit:,}"
 
 

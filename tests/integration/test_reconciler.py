@@ -285,6 +285,23 @@ def test_one_at_a_time_is_elected_and_another_when_it_is_gone(make: Make) -> Non
     assert not first.elected()
 
 
+def test_one_whose_pass_takes_long_stays_elected_meanwhile(
+    job: Manifest, ledger: Ledger, storage: Storage, make: Make
+) -> None:
+    publishing, published = threading.Event(), threading.Event()
+
+    def dawdle(messages: Any, priority: Any) -> None:
+        publishing.set()
+        published.wait(10)
+
+    schedule = ScheduleSettings(reconcile_seconds=0.05)
+    with running(Reconciler(ledger, storage, dawdle, schedule)):
+        assert publishing.wait(5)
+        time.sleep(1)  # the lease is a quarter of that
+        assert not make().elected()
+        published.set()
+
+
 def test_the_loop_outlives_a_broker_that_went_away_and_came_back_empty(
     start_valkey: Callable[..., ValkeyServer], storage: Storage, disk_output: str
 ) -> None:

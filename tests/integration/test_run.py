@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from producer.sample import damage_text_page
@@ -187,3 +189,23 @@ def test_a_dead_chunk_is_exit_code_3_and_sent_again_when_asked(bench: Bench) -> 
     assert asked.exit_code == 0, asked
     assert asked.json()["rows_scored"] == 4 * CHUNK_ROWS
     assert bench.is_complete
+
+
+def test_a_run_that_its_error_budget_stopped_goes_on_with_another(bench: Bench) -> None:
+    corpus = bench.write("a.parquet", 3 * CHUNK_ROWS)
+    table = pq.read_table(corpus)
+    blank = pa.array([" ", *table["text"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.schema.get_field_index("text"), "text", blank), corpus)
+
+    stopped = bench.run("--max-row-errors", "0")
+
+    assert stopped.exit_code == 4, stopped
+    assert "failed, stopped: 1 row with an error, --max-row-errors allows 0" in stopped.stderr
+    assert "with a higher --max-row-errors the same command goes on" in stopped.stderr
+    kept = bench.parts()
+
+    done = bench.run("--max-row-errors", "10%")
+
+    assert done.exit_code == 0, done
+    assert bench.is_complete
+    assert kept.items() <= bench.parts().items()
