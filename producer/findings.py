@@ -25,6 +25,7 @@ class FindingKind(StrEnum):
     ROWS_DISORDERED = "rows_disordered"
     ROW_VALUES = "row_values"  # error and scores together, neither of them, no known label
     IDS = "ids"
+    RESCORED = "rescored"  # another label or score than the model gives now
     CORPUS = "corpus"  # not as planned, so that ids cannot be compared
     DEAD_LETTER = "dead_letter"
     FOREIGN_OBJECT = "foreign_object"

@@ -14,7 +14,8 @@ from producer.findings import KEPT_PER_KIND, FindingKind
 from producer.manifest import create_job
 from producer.record_check import check_counted, read_counted
 from producer.result_check import check_result, row_ranges
-from producer.verify import CHUNKS_PER_SPAN, VerifyReport, verify
+from producer.span_check import CHUNKS_PER_SPAN
+from producer.verify import VerifyReport, verify
 from schemas import layout
 from schemas.dead_letter import DeadLetter
 from schemas.errors import ManifestMissing
