@@ -140,7 +140,8 @@ def way_back(job_id: str) -> Iterator[None]:
 def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
     """Return the summary as names and values to print."""
     took = (summary.finished_at - summary.created_at).total_seconds()
-    missing = summary.chunks - summary.chunks_succeeded - summary.chunks_dead
+    damaged = summary.chunks_damaged
+    missing = summary.chunks - summary.chunks_succeeded - summary.chunks_dead - damaged
     return {
         "job": summary.job_id,
         "state": state_of(summary),
@@ -150,7 +151,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         "  in dead chunks": f"{summary.rows_dead:,} ({counts(summary.dead_by_code)})",
         "  not scored": summary.rows_missing,
         "chunks": f"{summary.chunks_succeeded:,} succeeded, {summary.chunks_dead:,} dead, "
-        f"{missing:,} not scored",
+        f"{missing:,} not scored{f', {damaged:,} damaged' if damaged else ''}",
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",
         "skipped files": len(summary.skipped_files),
         "took": f"{duration(took)}; {duration(summary.scoring_seconds)} of scoring, summed over "
