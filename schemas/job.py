@@ -149,6 +149,7 @@ def spec_digest(spec: JobSpec, model_digest: str) -> str:
     """Return what makes two jobs the same job: the spec with the model's digest for its name.
 
     Error budgets are left out: they say when to stop, not what to do, and may be changed later.
+    So are defaults, for a field that is added later to change no digest.
     """
     same = spec.model_copy(update={"model": model_digest, **dict.fromkeys(BUDGETS)})
-    return hashlib.sha256(same.model_dump_json().encode()).hexdigest()
+    return hashlib.sha256(same.model_dump_json(exclude_defaults=True).encode()).hexdigest()

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
@@ -41,13 +42,9 @@ def files_of(job_folder: str) -> set[str]:
 
 def newest_rows(output: Path) -> list[tuple[str, int]]:
     """Read a collection as the docs advise: of each file, the rows of the last job."""
-    partitions = ds.partitioning(flavor="hive")
-    rows = ds.dataset(output, format="parquet", partitioning=partitions).to_table().to_pylist()
-    last: dict[str, str] = {}
-    for row in rows:
-        last[row["source_file"]] = max(row["job"], last.get(row["source_file"], ""))
-    kept = [row for row in rows if row["job"] == last[row["source_file"]]]
-    return sorted((Path(row["source_file"]).stem, row["source_row"]) for row in kept)
+    rows = pl.scan_parquet(f"{output}/job=*/*.parquet", hive_partitioning=True)
+    newest = rows.filter(pl.col("job") == pl.col("job").max().over("source_file")).collect()
+    return sorted((Path(row["source_file"]).stem, row["source_row"]) for row in newest.to_dicts())
 
 
 def test_a_job_of_a_date_is_one_however_often_it_is_started(job_bench: JobBench) -> None:

@@ -269,6 +269,16 @@ def test_another_error_budget_makes_no_other_job() -> None:
     assert spec_digest(SPEC, "d1") == spec_digest(SPEC.model_copy(update=budgets), "d1")
 
 
+def test_a_field_that_is_added_to_the_spec_makes_no_other_job_until_it_is_used() -> None:
+    class LaterSpec(JobSpec):
+        windows: int = 0
+
+    unused = LaterSpec(**SPEC.model_dump())
+
+    assert spec_digest(unused, "d1") == spec_digest(SPEC, "d1")
+    assert spec_digest(unused.model_copy(update={"windows": 2}), "d1") != spec_digest(SPEC, "d1")
+
+
 def test_the_newest_generation_that_names_a_chunk_counts_for_it() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     second = Generation(job_id="j", number=2, created_at=at, chunks=(2, 3))
