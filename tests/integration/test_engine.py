@@ -19,8 +19,9 @@ from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
 from worker.engine import RowOutOfMemory
+from worker.engine.batched import BatchedEngine
 from worker.engine.loading import load_engine
-from worker.engine.padded import PaddedEngine
+from worker.engine.padded import PaddedClassifier
 from worker.tokenizer import Tokenizer
 
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ def bert(save_model: SaveModel) -> Path:
     return save_model("bert")
 
 
-def engine_of(folder: Path, **options: Any) -> PaddedEngine:
+def engine_of(folder: Path, **options: Any) -> BatchedEngine:
     return load_engine(folder, pin_model(Storage(), str(folder)), device="cpu", **options)
 
 
@@ -193,13 +194,18 @@ CPU_FULL = RuntimeError(
 
 def small_device(
     folder: Path, tokens: int, error: Exception = GPU_FULL
-) -> tuple[PaddedEngine, _SmallDevice]:
+) -> tuple[BatchedEngine, _SmallDevice]:
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     device = _SmallDevice(model, tokens, error)
-    engine = PaddedEngine(
-        device, FAMILIES["bert"], device=torch.device("cpu"), dtype="fp32", token_budget=4_096
+    cpu = torch.device("cpu")
+    engine = BatchedEngine(
+        PaddedClassifier(device, FAMILIES["bert"], device=cpu),
+        label_count=3,
+        device=cpu,
+        dtype="fp32",
+        token_budget=4_096,
     )
     return engine, device
 

@@ -1,6 +1,6 @@
 """The seam between a chunk and a model: ragged token ids in, logits out, in the same order.
 
-This module loads no torch; `worker.engine.padded` and `loading` do.
+This module loads no torch; `worker.engine.loading` does.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,9 +6,13 @@ Transformers would otherwise fill a missing head with random numbers and only lo
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from schemas.errors import DeviceOutOfMemory, ModelIncompatible
 from schemas.job import Dtype, ModelPin
 from schemas.model_families import FAMILIES, Family
+from worker.engine import fused, packed
+from worker.engine.batched import BatchedEngine, Classifier
 from worker.engine.device import (
     DTYPES,
     choose_device,
@@ -17,7 +21,9 @@ from worker.engine.device import (
     set_threads,
 )
 from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
-from worker.engine.padded import PaddedEngine
+from worker.engine.fused import FusedClassifier
+from worker.engine.packed import PackedClassifier
+from worker.engine.padded import PaddedClassifier
 
 # What transformers raises for files it cannot use. Not all exceptions: a time limit may end a load.
 LOADING_ERRORS = (
@@ -42,7 +48,7 @@ def load_engine(
     dtype: Dtype = "auto",
     token_budget: int | None = None,
     threads: int = 0,
-) -> PaddedEngine:
+) -> BatchedEngine:
     """Load the model in a local folder, all of it and nothing else.
 
     Raises:
@@ -65,13 +71,22 @@ def load_engine(
         if is_out_of_memory(error):
             raise DeviceOutOfMemory(f"model {pin.ref} does not fit into {chosen}") from error
         raise
-    return PaddedEngine(
-        model,
-        family,
+    return BatchedEngine(
+        make_classifier(model, family, chosen),
+        label_count=len(pin.labels),
         device=chosen,
         dtype=precision,
         token_budget=choose_token_budget(token_budget, chosen),
     )
+
+
+def make_classifier(model: Any, family: Family, device: torch.device) -> Classifier:
+    """Return the fastest classifier there is for this model: fused, else packed, else padded."""
+    if fused.supports(model.config):
+        return FusedClassifier(model, family, device=device)
+    if packed.supports(model.config):
+        return PackedClassifier(model, family, device=device)
+    return PaddedClassifier(model, family, device=device)
 
 
 def _load_model(path: Path, pin: ModelPin, family: Family, dtype: Dtype) -> Any:

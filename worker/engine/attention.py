@@ -1,0 +1,131 @@
+"""Attention within each row of a ragged batch: block-diagonal, and no mask for it.
+
+On a CPU rows of equal length attend together in one unmasked call. On a GPU, in half precision,
+PyTorch's variable-length kernel takes all rows at once.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worker.engine.ragged import Ragged, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """Which tokens of its own row a token looks at.
+
+    Attributes:
+        causal: Only at those up to itself.
+        window: Only at those less than so many tokens away; None for all.
+    """
+
+    causal: bool = False
+    window: int | None = None
+
+
+FULL = Pattern()
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: Ragged,
+    *,
+    pattern: Pattern = FULL,
+    scale: float | None = None,
+) -> Tensor:
+    """Return attention [tokens, heads, width] within each row of `batch`.
+
+    Args:
+        query: [tokens, heads, width].
+        key: [tokens, key heads, width]; heads are a multiple of key heads.
+        value: [tokens, key heads, width].
+        batch: Which tokens belong together.
+        pattern: What a token looks at.
+        scale: Factor of the products; 1/√width when None.
+    """
+    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+        return _attend_at_once(query, key, value, batch, pattern, scale)
+    out = torch.empty_like(query)
+    for run in batch.runs:
+        mask = _mask(run.length, pattern, query.device)
+        mixed = F.scaled_dot_product_attention(
+            _rows_of(query, run),
+            _rows_of(key, run),
+            _rows_of(value, run),
+            attn_mask=mask,
+            is_causal=pattern.causal and mask is None,
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        out[run.tokens] = mixed.transpose(1, 2).flatten(0, 1)
+    return out
+
+
+def attend_from_first(query: Tensor, key: Tensor, value: Tensor, batch: Ragged) -> Tensor:
+    """Return attention [rows, heads, width] of the first token of each row to its whole row.
+
+    Args:
+        query: [rows, heads, width], of the first tokens.
+        key: [tokens, heads, width].
+        value: [tokens, heads, width].
+        batch: Which tokens belong together.
+    """
+    out = torch.empty_like(query)
+    row = 0
+    for run in batch.runs:
+        rows = slice(row, row + run.rows)
+        keys, values = _rows_of(key, run), _rows_of(value, run)
+        out[rows] = F.scaled_dot_product_attention(query[rows].unsqueeze(2), keys, values).squeeze(
+            2
+        )
+        row += run.rows
+    return out
+
+
+def _rows_of(tensor: Tensor, run: Run) -> Tensor:
+    """Return [rows, heads, length, width] of a run out of [tokens, heads, width]; no copy."""
+    rows = tensor[run.tokens].view(run.rows, run.length, *tensor.shape[1:])
+    return rows.transpose(1, 2)
+
+
+def _mask(length: int, pattern: Pattern, device: torch.device) -> Tensor | None:
+    """Return which tokens look at which [length, length], None where a window cuts nothing."""
+    if pattern.window is None or pattern.window >= length:
+        return None
+    places = torch.arange(length, device=device)
+    distance = places[:, None] - places[None, :]
+    seen = distance.abs() < pattern.window
+    return seen & (distance >= 0) if pattern.causal else seen
+
+
+def _attend_at_once(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: Ragged,
+    pattern: Pattern,
+    scale: float | None,
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    back = -1 if pattern.window is None else pattern.window - 1
+    offsets = torch.from_numpy(batch.offsets).to(query.device, torch.int32, non_blocking=True)
+    mixed = varlen_attn(
+        query,
+        key,
+        value,
+        offsets,
+        offsets,
+        batch.longest,
+        batch.longest,
+        scale=scale,
+        window_size=(back, 0 if pattern.causal else back),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return cast("Tensor", mixed)
