@@ -1,5 +1,6 @@
 """Fixtures of the tests that need real servers."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
     """A client that looks at what the ledger keeps."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that takes 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a full disk needs the right to mount a small one: {error}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=10)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """What workers make of storage that is away, full of others, or closed to them."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from schemas.storage import Storage
 from support.corpora import make_table, write_table
 from support.flaky_s3 import FlakyGateway, Refusal, flaky_gateway
 from support.hand_worker import HandWorker
+from support.job_bench import JobBench
 from support.processes import RunningCli, start_command
 from support.s3 import S3Bucket
 from support.waiting import wait_until
@@ -290,6 +293,37 @@ def finish(
     reconcile(storage, ledger, redis_url)
     summary = read_summary(storage, job.spec.output)
     assert (summary.state, summary.chunks_dead) == (JobState.SUCCEEDED, 0)
+
+
+def test_a_full_disk_is_waited_for_and_costs_a_chunk_no_attempt(
+    job_bench: JobBench,
+    small_disk: Path,
+    storage: Storage,
+    server: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = replace(job_bench, folder=small_disk)
+    assert bench.submit().exit_code == 0
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:
+        for _ in range(10_000):
+            filler.write(bytes(1_000))
+            filler.flush()
+
+    assert bench.worker.work(2) == ["handed_back"] * 2
+
+    assert server.exists("bulkscore:attempts:nightly") == 0
+    assert "storage_full" in caplog.text
+    assert list(bench.output.glob("part-*")) == []
+    assert list(bench.output.rglob(".*.tmp")) == []
+    (small_disk / "filler").unlink()
+
+    def ends() -> bool:
+        bench.cli("reconcile")
+        bench.worker.work()
+        return bench.status().ended
+
+    wait_until(ends, START_SECONDS)
+    assert read_summary(storage, str(bench.output)).state is JobState.SUCCEEDED
 
 
 def test_a_store_that_is_away_costs_a_chunk_no_attempt(
