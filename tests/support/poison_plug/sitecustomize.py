@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from typing import Any
 
 
 def _killed():
@@ -53,13 +54,14 @@ class _Finder(importlib.abc.MetaPathFinder):
         if name != "torch.nn.functional":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
-        execute = spec.loader.exec_module
+        loader: Any = spec.loader if spec else None
+        execute = loader.exec_module
 
         def exec_module(module):
             execute(module)
             _plug_into(module)
 
-        spec.loader.exec_module = exec_module
+        loader.exec_module = exec_module
         return spec
 
 
