@@ -37,7 +37,7 @@ pytestmark = pytest.mark.integration
 
 JOB = "faulty"
 START_SECONDS = 90.0
-OUTAGE_SECONDS = 15.0
+OUTAGE_SECONDS = 20.0
 
 StartWorker = Callable[..., RunningCli]
 Submit = Callable[..., Manifest]
@@ -131,9 +131,9 @@ def test_a_store_that_is_away_for_a_while_buries_nothing_and_is_not_stormed(
     start_worker: StartWorker,
     kind: str,
 ) -> None:
-    """The lease is shorter than a request to a frozen store takes: it is renewed meanwhile."""
+    """The lease is shorter than a frozen store is waited for: it is renewed meanwhile."""
     job = submit(files=1, rows=4_000, chunk_rows=400)
-    worker = start_worker(s3_read_timeout_seconds=2, lease_seconds=3)
+    worker = start_worker(s3_read_timeout_seconds=1, lease_seconds=3)
     succeeded = ChunkState.SUCCEEDED
     wait_until(lambda: ledger.status(JOB).chunks[succeeded] >= 2, START_SECONDS, interval=0.05)
 
