@@ -4,8 +4,12 @@ Kept light: `bulkscore --help` may load typer and rich, never pyarrow, polars, s
 torch. A command imports what it needs when it runs.
 """
 
+import contextlib
+import logging
+import os
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
@@ -54,17 +58,38 @@ def _root() -> None:
 
 def main() -> None:
     """Run the command line; every way it can end has its exit code."""
+    _leave(_run())
+
+
+def _run() -> int:
     try:
         build_app()()
+    except SystemExit as end:  # how click ends every command
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BulkError as error:
         report_error(error, as_json="--json" in sys.argv)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except Exception:
         traceback.print_exc()
         say("This is a bug in bulkscore. Please report it with the lines above.")
-        sys.exit(ExitCode.UNEXPECTED)
+        return ExitCode.UNEXPECTED
+    return ExitCode.OK
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without winding the interpreter down.
+
+    Native threads of Arrow, polars and s3fs live as long as the process. One that calls into an
+    interpreter that is going away is unwound through C++ frames, which ends in std::terminate:
+    exit code -6 after all was done and said, once in thousands of commands on a busy machine.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # the reader, such as `head`, had enough
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
