@@ -57,11 +57,12 @@ def _root() -> None:
 
 
 def main() -> None:
-    """Run the command line; every way it can end has its exit code."""
-    _leave(_run())
+    """Run the command line and end the process with its exit code."""
+    _leave(run())
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command line and return its exit code."""
     try:
         build_app()()
     except SystemExit as end:  # how click ends every command

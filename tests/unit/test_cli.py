@@ -43,8 +43,8 @@ def _imported_by(*args: str) -> set[str]:
         "names = lambda: sorted({m.partition('.')[0] for m in sys.modules})\n"
         "atexit.register(lambda: print(json.dumps(names()), file=sys.stderr))\n"
         f"sys.argv = ['bulkscore', *{args!r}]\n"
-        "from producer.cli.app import main\n"
-        "main()\n"
+        "from producer.cli.app import run\n"
+        "run()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
@@ -162,11 +162,10 @@ def test_an_unexpected_error_shows_a_traceback_and_asks_for_a_report(
 
     monkeypatch.setattr(app, "build_app", broken)
 
-    with pytest.raises(SystemExit) as ended:
-        app.main()
+    exit_code = app.run()
 
     stderr = capsys.readouterr().err
-    assert ended.value.code == 1
+    assert exit_code == 1
     assert "RuntimeError: a bug" in stderr
     assert "report" in stderr
 
