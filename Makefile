@@ -6,8 +6,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Installed before everything else, so that a CPU or CUDA build of your choice stays in place.
 TORCH ?= torch==2.13.0
 # Cheap tests first. `make test TESTS=tests/unit` or `ARGS='-k lease'` narrows a run.
-TESTS ?= $(wildcard tests/unit tests/integration tests/acceptance)
+TESTS ?= $(wildcard tests/unit tests/integration tests/acceptance tests/chaos)
 ARGS ?=
+# Of a chaos run; FAULTS ends it after so many instead of after MINUTES.
+SEED ?= 1
+MINUTES ?= 10
+FAULTS ?= 0
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -34,11 +38,11 @@ venv: $(TEST_STAMP) ## Make .venv with everything for tests and checks
 demo: $(RUN_STAMP) ## Score a small corpus from start to finish on this machine
 	$(BIN)/python -m producer.demo
 
-test: $(TEST_STAMP) ## Run unit, integration and acceptance tests
+test: $(TEST_STAMP) ## Run unit, integration, acceptance and short chaos tests
 	$(BIN)/python -m pytest --durations=15 $(ARGS) $(TESTS)
 
-chaos: $(TEST_STAMP) ## Run the tests that kill processes and servers
-	$(BIN)/python -m pytest --durations=15 $(ARGS) tests/chaos
+chaos: $(TEST_STAMP) ## Break everything at random: SEED=7 MINUTES=10, or FAULTS=200
+	PYTHONPATH=tests $(BIN)/python -m support.chaos --seed $(SEED) --minutes $(MINUTES) --faults $(FAULTS) $(ARGS)
 
 gpu: $(TEST_STAMP) ## Run the tests that need a CUDA device
 	$(BIN)/python -m pytest --durations=15 $(ARGS) tests/gpu

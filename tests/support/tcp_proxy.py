@@ -91,12 +91,19 @@ class Links:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._links: list[Link] = []
 
     def add(self, target_port: int) -> Link:
         """Open a new way to the server on 127.0.0.1:`target_port`."""
         link = Link(target_port, self._loop)
         link.heal()
+        self._links.append(link)
         return link
+
+    def close(self) -> None:
+        """Cut all links."""
+        for link in self._links:
+            link.cut()
 
 
 @contextmanager
@@ -106,9 +113,11 @@ def network() -> Iterator[Links]:
     loop.set_exception_handler(lambda _loop, _context: None)  # connections are broken on purpose
     thread = threading.Thread(target=loop.run_forever, name="links", daemon=True)
     thread.start()
+    links = Links(loop)
     try:
-        yield Links(loop)
+        yield links
     finally:
+        links.close()
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -37,7 +37,7 @@ def settle(stack: Stack, job: Job) -> Iterator[str]:
         return
     done = job.cli("wait", job.output, "--timeout", str(WAIT_SECONDS), "--json", timeout=300)
     if done.exit_code != ExitCode.OK:
-        yield f"{job.job_id}: wait ended with {done.exit_code}: {_last_line(done.stderr)}"
+        yield f"{job.job_id}: wait ended with {done.exit_code}: {last_line(done.stderr)}"
         letters = job.cli("dead-letters", job.output, "--json")
         with suppress(json.JSONDecodeError):
             yield f"{job.job_id}: dead letters {json.dumps(_short(json.loads(letters.stdout)))}"
@@ -49,7 +49,7 @@ def settle(stack: Stack, job: Job) -> Iterator[str]:
     stack.tick()
     waited = stack.wait_for(lambda: job.submitter.poll() is not None, 30)
     if not waited or job.submitter.poll() != ExitCode.OK:
-        code, said = job.submitter.poll(), _last_line(job.submitter.stderr)
+        code, said = job.submitter.poll(), last_line(job.submitter.stderr)
         yield f"{job.job_id}: submit --wait ended with {code}: {said}"
 
 
@@ -117,7 +117,8 @@ def _left_in_redis(stack: Stack, job: Job) -> Iterator[str]:
                 yield f"{count} messages are left in {name}"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """Return what a command said last."""
     return (text.strip().splitlines() or [""])[-1][:300]
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from support.chaos.checks import Rows, check, settle
+from support.chaos.checks import Rows, check, last_line, settle
 from support.chaos.faults import FAULTS, Draws, Fault, machines
 from support.chaos.job import Job
 from support.chaos.report import JobRecord, Report, Strike
@@ -137,7 +137,7 @@ class Driver:
     def _repeat_submission(self, job: Job) -> None:
         """Give the command again when it said that broker or store cannot be reached."""
         if job.submitter.poll() == UNREACHABLE:
-            self._tell(f"{job.job_id}: submitted again")
+            self._tell(f"{job.job_id}: submitted again after {last_line(job.submitter.stderr)}")
             job.submit()
 
 

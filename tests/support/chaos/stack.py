@@ -170,7 +170,7 @@ def running_stack(folder: Path, *, ceph: bool = False, defaults: bool = False) -
             root=root,
             storage=storage,
             workers=[],
-            env={**_endpoint(front.port), "BULKSCORE_REDIS_URL": server.url},
+            env={**settings, **_endpoint(front.port), "BULKSCORE_REDIS_URL": server.url},
             schedule=load(ScheduleSettings),
             tokenizer=Tokenizer.from_file(str(model / "tokenizer.json")),
         )
@@ -193,6 +193,7 @@ def running_stack(folder: Path, *, ceph: bool = False, defaults: bool = False) -
 def _worker(stack: Stack, name: str, links: Links) -> Worker:
     to_redis, to_s3 = links.add(stack.redis.port), links.add(stack.front.port)
     env = {
+        **stack.env,
         **_endpoint(to_s3.port),
         "BULKSCORE_REDIS_URL": stack.redis.url_through(to_redis.port),
         "BULKSCORE_MODEL_CACHE_DIR": str(stack.folder / "models"),

@@ -140,8 +140,8 @@ class Worker:
         self._close()
 
     def leftovers(self) -> list[str]:
-        """Return what lies in the temporary folder."""
-        return sorted(os.listdir(self.temporary))
+        """Return what lies in the temporary folder, but for the lock that all workers share."""
+        return sorted(n for n in os.listdir(self.temporary) if not n.endswith(".lock"))
 
     def _close(self) -> None:
         running = self._running
