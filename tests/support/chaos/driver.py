@@ -111,7 +111,7 @@ class Driver:
             fault=fault.__name__,
             job=job.job_id,
             at_seconds=round(struck - self._began, 2),
-            under_way=sorted(stack.running_chunks()),
+            under_way=sorted(stack.running_chunks() - self._left_by_earlier(job)),
         )
         self._report.strikes.append(strike)
         fault(stack, chance)
@@ -129,6 +129,11 @@ class Driver:
             f"lasted {strike.fault_seconds:5.1f} s, next result after "
             f"{strike.next_result_seconds} s, {len(job.seen)} chunks done"
         )
+
+    def _left_by_earlier(self, job: Job) -> set[int]:
+        """Return the chunks that earlier strikes hit: a dead worker may still hold them."""
+        strikes = (strike for strike in self._report.strikes if strike.job == job.job_id)
+        return {chunk for strike in strikes for chunk in strike.under_way}
 
     def _has_new_result(self, job: Job, healed: float) -> bool:
         self._repeat_submission(job)

@@ -20,7 +20,8 @@ class Strike:
         at_seconds: When it struck, since the run began.
         fault_seconds: How long it lasted until it was healed.
         next_result_seconds: From the healing to the next new result; None when none was missing.
-        under_way: Chunks that were being scored when it struck.
+        under_way: Chunks that were being scored when it struck, but for those that earlier
+            strikes had hit.
         under_way_seconds: From the strike to the last of their results.
     """
 

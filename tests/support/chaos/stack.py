@@ -4,6 +4,7 @@ Everything is started, looked after and stopped by the thread that calls; `pause
 lets time pass, for meanwhile the workers that have ended must be started again.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -197,7 +198,7 @@ def _worker(stack: Stack, name: str, links: Links) -> Worker:
         **_endpoint(to_s3.port),
         "BULKSCORE_REDIS_URL": stack.redis.url_through(to_redis.port),
         "BULKSCORE_MODEL_CACHE_DIR": str(stack.folder / "models"),
-        "PYTHONPATH": str(PLUG),
+        "PYTHONPATH": os.pathsep.join([str(PLUG), os.environ.get("PYTHONPATH", "")]),
     }
     return Worker(name, stack.folder / name, env, redis=to_redis, s3=to_s3, note=stack.note)
 
