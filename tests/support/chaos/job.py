@@ -26,6 +26,7 @@ CHUNK_ROWS = 40
 # One row in so many has no text that could be scored.
 UNSCORABLE_EVERY = 40
 TOKEN_BUDGET = 200
+MAX_TOKENS = 128  # of the model
 
 # What is compared with the undisturbed job, beside the score.
 COLUMNS = ("id", "source_row", "label", "score", "n_tokens", "truncated", "error")
@@ -62,13 +63,14 @@ class Row:
 
 
 def rows_of(chunk: Chunk, tokenizer: Tokenizer, *, min_words: int) -> list[Row]:
-    """Return the rows of a chunk whose texts are long enough to be there once."""
+    """Return the rows of a chunk whose texts are long enough to be there once, and not cut."""
     texts = texts_of(chunk.file)
-    return [
+    rows = [
         Row(row_id(chunk.file, row), tokenizer.encode(text).ids)
         for row in range(chunk.row_start, chunk.row_start + chunk.rows)
         if (text := texts[row]) is not None and len(text.split()) >= min_words
     ]
+    return [row for row in rows if len(row.token_ids) <= MAX_TOKENS]
 
 
 class Job:
