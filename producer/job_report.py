@@ -1,13 +1,13 @@
 """Where a job is, as a record: from the ledger, or from the object store alone."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Literal
 
 from producer.deployment import Deployment
 from schemas import layout
-from schemas.budget import StoppedBy
 from schemas.dead_letter import AttemptRecord, DeadLetter
-from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
+from schemas.errors import BrokerUnavailable, JobUnknown, PermanentError, UsageError
 from schemas.finalize import read_summary
 from schemas.job import JobId, Manifest, Priority, Record, parse_record
 from schemas.ledger import JobStatus
@@ -23,14 +23,16 @@ Source = Literal["ledger", "storage"]
 class JobReport(Record):
     """Where a job is, as `jobs` and `show` print it.
 
-    `stopped_by` is the error budget that was passed; `max_row_errors` and `max_dead_chunks` are
-    what the budgets allow, None for any number.
+    `stopped_by` is the error budget that was passed, or the code of the error that halted the job,
+    which `stopped_message` says in words. `max_row_errors` and `max_dead_chunks` are what the
+    budgets allow, None for any number.
     """
 
     job_id: JobId
     output: str
     state: JobState
-    stopped_by: StoppedBy | None
+    stopped_by: str | None
+    stopped_message: str
     max_row_errors: int | None
     max_dead_chunks: int | None
     source: Source
@@ -103,7 +105,8 @@ def job_details(deployment: Deployment, manifest: Manifest) -> JobDetails:
     report = job_report(deployment, manifest)
     workers: tuple[str, ...] = ()
     if report.closed_at is not None:
-        workers = read_summary(deployment.storage, report.output).workers
+        with contextlib.suppress(PermanentError):  # a halted job may have ended without a summary
+            workers = read_summary(deployment.storage, report.output).workers
     elif report.source == "ledger":
         workers = tuple(deployment.ledger.workers(manifest.job_id))
     return JobDetails(
@@ -152,6 +155,7 @@ def report_of(status: JobStatus, source: Source) -> JobReport:
         output=status.output,
         state=status.state,
         stopped_by=status.stopped_by,
+        stopped_message=status.stopped_message,
         max_row_errors=status.limits.rows_error,
         max_dead_chunks=status.limits.chunks_dead,
         source=source,
@@ -200,6 +204,7 @@ def status_from_storage(storage: Storage, manifest: Manifest) -> JobStatus:
         dead_by_code=dict(sums.dead_by_code),
         limits=found.limits,
         stopped_by=summary.stopped_by if summary else None,
+        stopped_message=summary.stopped_message if summary else "",
         opened=manifest.created_at.timestamp(),
         closed=summary.finished_at.timestamp() if summary else None,
         now=datetime.now(UTC).timestamp(),

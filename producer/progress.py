@@ -16,10 +16,15 @@ MIN_RATE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A job at one moment. Rates and ETA are None until enough was seen to tell."""
+    """A job at one moment. Rates and ETA are None until enough was seen to tell.
+
+    `stopped_by` and `stopped_message` are those of `JobStatus`.
+    """
 
     job_id: str
     state: JobState
+    stopped_by: str | None
+    stopped_message: str
     ended: bool
     rows: int
     rows_done: int
@@ -36,6 +41,11 @@ class Progress:
     tokens_per_second: float | None
     eta_seconds: float | None
     elapsed_seconds: float
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the job was stopped and none of its chunks runs any more."""
+        return self.state is JobState.FAILED and not self.running
 
     @property
     def fraction(self) -> float:
@@ -79,6 +89,8 @@ class Meter:
         return Progress(
             job_id=status.job_id,
             state=status.state,
+            stopped_by=status.stopped_by,
+            stopped_message=status.stopped_message,
             ended=status.ended,
             rows=status.rows,
             rows_done=status.rows_done,

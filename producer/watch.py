@@ -18,6 +18,8 @@ POLL_SECONDS = 0.5
 OUTAGE_SECONDS = 300.0
 # So long without a worker taking a queued chunk, and the user is told.
 IDLE_SECONDS = 30.0
+# A job that was stopped is waited for so long after its last chunk: its summary may never come.
+SUMMARY_SECONDS = 60.0
 
 
 class Follower:
@@ -47,9 +49,13 @@ class Follower:
         self._idleness = Idleness(IDLE_SECONDS)
         self._out_since: float | None = None
         self._next_pass = 0.0
+        self._at_rest_since: float | None = None
 
     def follow(self, timeout_seconds: float | None = None) -> Iterator[Progress]:
-        """Yield the progress again and again; the last one has ended, unless the time is over.
+        """Yield the progress again and again, until the job has ended or the time is over.
+
+        A job that was stopped may not come to its end, for want of a process that can write its
+        summary: it is left when nothing of it has run for a while.
 
         Raises:
             BrokerUnavailable: Redis stayed away for too long.
@@ -59,7 +65,7 @@ class Follower:
             progress = self._look()
             if progress is not None:
                 yield progress
-                if progress.ended:
+                if progress.ended or self._given_up(progress):
                     return
             if deadline is not None and time.monotonic() >= deadline:
                 return
@@ -91,6 +97,14 @@ class Follower:
             self._tell("Redis did not know the job: entered it again from its output")
             return ledger.status(job_id)
 
+    def _given_up(self, progress: Progress) -> bool:
+        if not progress.at_rest:
+            self._at_rest_since = None
+            return False
+        if self._at_rest_since is None:
+            self._at_rest_since = time.monotonic()
+        return time.monotonic() - self._at_rest_since > SUMMARY_SECONDS
+
     def _reconcile(self) -> None:
         if time.monotonic() < self._next_pass:
             return
@@ -116,11 +130,11 @@ class Follower:
         return f"{notice} and none answers; start one with `bulkscore worker`"
 
 
-def exit_code_of(summary: Summary) -> ExitCode:
+def exit_code_of(job: Summary | Progress) -> ExitCode:
     """Return what a command that waited for the job returns to the shell.
 
     A cancelled or halted job left chunks without a result, as dead ones do.
     """
-    if summary.state is JobState.SUCCEEDED:
+    if job.state is JobState.SUCCEEDED:
         return ExitCode.OK
-    return ExitCode.ROW_ERRORS if summary.stopped_by == "rows_error" else ExitCode.DEAD_CHUNKS
+    return ExitCode.ROW_ERRORS if job.stopped_by == "rows_error" else ExitCode.DEAD_CHUNKS

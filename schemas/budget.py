@@ -1,15 +1,34 @@
-"""What a job's error budget comes to: how many rows with an error and dead chunks it may have."""
+"""What stops a job before its end: an error budget that is passed, or an error of every chunk."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.errors import BulkError
 from schemas.generation import Generation
 from schemas.job import ErrorBudget, Manifest
 
 # The counter that passed its limit, by the name that ledger and summary use.
-StoppedBy = Literal["rows_error", "chunks_dead"]
+BudgetName = Literal["rows_error", "chunks_dead"]
+
+MAX_MESSAGE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """The error that every chunk of a job would meet, as ledger and summary keep it."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BulkError) -> "Halt":
+        """Return what is kept of an error: its code, and one line of bounded length."""
+        line = " ".join(str(error).split())
+        if len(line) > MAX_MESSAGE_CHARACTERS:
+            line = f"{line[: MAX_MESSAGE_CHARACTERS - 1]}…"
+        return cls(code=error.code, message=line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +38,7 @@ class Limits:
     rows_error: int | None = None
     chunks_dead: int | None = None
 
-    def passed(self, *, rows_error: int, chunks_dead: int) -> StoppedBy | None:
+    def passed(self, *, rows_error: int, chunks_dead: int) -> BudgetName | None:
         """Return the limit that these counts are above, or None while they keep within both."""
         if self.rows_error is not None and rows_error > self.rows_error:
             return "rows_error"

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime
 
 from schemas import layout
+from schemas.budget import Halt
 from schemas.chunks import sha256_of
 from schemas.errors import InputMissing, ManifestMissing
 from schemas.job import Manifest, parse_record
@@ -20,34 +21,65 @@ from schemas.tally import Tally
 logger = logging.getLogger(__name__)
 
 
-def finalize(storage: Storage, manifest: Manifest, found: Survey) -> Summary:
+def finalize(
+    storage: Storage, manifest: Manifest, found: Survey, *, halt: Halt | None = None
+) -> Summary:
     """Write the summary and the marker of a job whose chunks have all ended.
 
     Args:
         storage: Where the job's output lies.
         manifest: The job.
         found: A survey made after the last chunk ended.
+        halt: The error that halted it, if one did.
     """
     output = manifest.spec.output
     sums = tally(storage, manifest, found)
     for problem in sums.damaged.values():
-        logger.error(problem, extra={"action": "result_damaged", "job_id": manifest.job_id})
+        logger.error(
+            "%s; delete it, then `bulkscore resume %s`, and `bulkscore reprocess` if it is dead",
+            problem,
+            output,
+            extra={"action": "result_damaged", "job_id": manifest.job_id},
+        )
     results = sums.results.to_bytes()
-    summary = _summary(manifest, found, sums, sha256_of(results))
+    summary = _summary(manifest, found, sums, sha256_of(results), halt)
+    table = layout.result_table(output, summary.results_sha256)
+    older = _result_tables(storage, output) - {table}
     if summary.state is not JobState.SUCCEEDED:
         storage.delete(layout.success_marker(output))
     storage.remove_leftovers(output)
-    storage.replace(layout.result_table(output, summary.results_sha256), results)
+    storage.replace(table, results)
     storage.replace(layout.summary(output), summary.model_dump_json(indent=2).encode())
     if summary.state is JobState.SUCCEEDED:
         storage.create(layout.success_marker(output), b"")
+    # Last, and none that came in meanwhile: no summary may name a table that is gone.
+    for uri in older:
+        storage.delete(uri)
     return summary
 
 
 def read_summary(storage: Storage, output: str) -> Summary:
-    """Return the summary of a job that has ended."""
+    """Return the summary of a job that has ended.
+
+    Raises:
+        InputMissing: There is none.
+        ManifestMissing: It is damaged.
+    """
     uri = layout.summary(output)
-    return parse_record(Summary, storage.read(uri), uri)
+    body = storage.read(uri)
+    try:
+        return parse_record(Summary, body, uri)
+    except ManifestMissing as error:
+        raise ManifestMissing(f"{error}; `bulkscore resume {output}` writes it anew") from None
+
+
+def has_summary(storage: Storage, output: str) -> bool:
+    """Say whether the job has a summary that can be used, with the table it names."""
+    try:
+        read_result_table(storage, output, read_summary(storage, output))
+    except (InputMissing, ManifestMissing):
+        return False
+    return True
 
 
 def read_result_table(storage: Storage, output: str, summary: Summary) -> ResultTable:
@@ -60,20 +92,35 @@ def read_result_table(storage: Storage, output: str, summary: Summary) -> Result
     try:
         data = storage.read(uri)
     except InputMissing as error:
-        raise ManifestMissing(f"{uri}, the table of the results, is gone") from error
+        raise ManifestMissing(
+            f"{uri}, the table of the results, is gone; `bulkscore resume {output}` writes it anew"
+        ) from error
     if sha256_of(data) != summary.results_sha256:
-        raise ManifestMissing(f"{uri} is not the table that the summary was written with")
+        raise ManifestMissing(
+            f"{uri} is not the table that the summary was written with; `bulkscore resume {output}`"
+            " writes it anew"
+        )
     return ResultTable.from_bytes(data)
 
 
-def _summary(manifest: Manifest, found: Survey, sums: Tally, results_sha256: str) -> Summary:
+def _result_tables(storage: Storage, output: str) -> set[str]:
+    """Return the tables of this end of the job and of earlier ones."""
+    names = (o.uri.rpartition("/")[2] for o in storage.list_objects(layout.records(output)))
+    return {f"{layout.records(output)}/{n}" for n in names if layout.is_result_table(n)}
+
+
+def _summary(
+    manifest: Manifest, found: Survey, sums: Tally, results_sha256: str, halt: Halt | None
+) -> Summary:
     accounted = sums.rows_scored + sums.rows_error + sums.rows_dead
     passed = found.limits.passed(rows_error=sums.rows_error, chunks_dead=len(found.dead))
     state = _outcome(manifest, found, sums)
+    failed = state is JobState.FAILED
     return Summary(
         job_id=manifest.job_id,
         state=state,
-        stopped_by=passed if state is JobState.FAILED else None,
+        stopped_by=(halt.code if halt else passed) if failed else None,
+        stopped_message=halt.message if halt and failed else "",
         max_row_errors=found.limits.rows_error,
         max_dead_chunks=found.limits.chunks_dead,
         model=manifest.model.ref,

@@ -20,6 +20,7 @@ import re
 JOB_FOLDER_PREFIX = "job="
 
 _PART = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.parquet", re.ASCII)
+_RESULT_TABLE = re.compile(r"results-[0-9a-f]{12}\.table", re.ASCII)
 _DEAD_LETTER = re.compile(r"(\d{6}|[1-9]\d{6,})-g(\d+)\.json", re.ASCII)
 
 
@@ -82,9 +83,19 @@ def summary(output: str) -> str:
     return _under(output, "_bulkscore", "summary.json")
 
 
+def records(output: str) -> str:
+    """URI of the folder of the job's records."""
+    return _under(output, "_bulkscore")
+
+
 def result_table(output: str, sha256: str) -> str:
     """URI of the table of results with this SHA-256; the summary names the one it goes with."""
     return _under(output, "_bulkscore", f"results-{sha256[:12]}.table")
+
+
+def is_result_table(name: str) -> bool:
+    """Say whether a file of this name is a table of results."""
+    return _RESULT_TABLE.fullmatch(name) is not None
 
 
 def chunk_of_result(name: str) -> int | None:

@@ -6,7 +6,8 @@
 --   job:<id>         hash    output, priority, state, chunks, rows, generation, opened, closed,
 --                            halted_by (token of the attempt that stopped the job),
 --                            max_rows_error, max_chunks_dead (error budget, absent: no limit),
---                            stopped_by (rows_error | chunks_dead: the budget that ran out),
+--                            stopped_by (rows_error | chunks_dead: the budget that ran out; else
+--                            the code of the error that halted it), stopped_message (its words),
 --                            cursor (chunks below it were handed to the queue once),
 --                            queued running retrying succeeded dead cancelled (the histogram),
 --                            rows_scored rows_error rows_dead tokens truncated_rows scoring_seconds
@@ -294,12 +295,13 @@ function moves.bury(chunk, token, code, rows)
   return 1
 end
 
--- halt: chunk, token -> 1 when this attempt stopped the job because of an error that every chunk
--- would meet, 0 when it was stopped before. Its chunks keep their states; `reopen` lets it go on.
-function moves.halt(chunk, token)
+-- halt: chunk, token, code, message -> 1 when this attempt stopped the job because of an error that
+-- every chunk would meet, 0 when it was stopped before. Its chunks keep their states; `reopen` lets
+-- it go on.
+function moves.halt(chunk, token, code, message)
   if field('halted_by') == token then return 1 end
   if owner(chunk) ~= token or field('state') ~= 'running' then return 0 end
-  redis.call('HSET', JOB, 'state', 'failed', 'halted_by', token)
+  redis.call('HSET', JOB, 'state', 'failed', 'halted_by', token, 'stopped_by', code, 'stopped_message', message)
   return 1
 end
 
@@ -346,7 +348,7 @@ function moves.reopen(generation, chunks, budget)
   if tonumber(generation) > tonumber(field('generation')) then
     redis.call('HSET', JOB, 'generation', generation)
   end
-  redis.call('HDEL', JOB, 'closed', 'halted_by', 'stopped_by')
+  redis.call('HDEL', JOB, 'closed', 'halted_by', 'stopped_by', 'stopped_message')
   set_budget(cjson.decode(budget))
   for _, name in ipairs(JOB_KEYS) do redis.call('PERSIST', name) end
   redis.call('SADD', prefix .. 'active', job)
@@ -370,9 +372,10 @@ function moves.cancel()
   return waiting
 end
 
--- close: state, succeeded (chunks that the summary knows of) -> 1: the job has ended and its summary
--- is written; 0: it was opened again meanwhile, or a late result makes it necessary to look again
-function moves.close(state, succeeded)
+-- close: state, succeeded (chunks that the summary knows of), code and message of what kept the
+-- summary from being written ('' when it is) -> 1: the job has ended; 0: it was opened again
+-- meanwhile, or a late result makes it necessary to look again
+function moves.close(state, succeeded, code, message)
   if tonumber(field('succeeded')) ~= tonumber(succeeded) then
     redis.call('SADD', prefix .. 'active', job)
     return 0
@@ -380,6 +383,10 @@ function moves.close(state, succeeded)
   local waiting = field('queued') + field('retrying')
   if tonumber(field('running')) > 0 or (field('state') == 'running' and waiting > 0) then return 0 end
   redis.call('HSET', JOB, 'state', state, 'closed', clock[1])
+  if state ~= 'failed' then redis.call('HDEL', JOB, 'stopped_by', 'stopped_message')
+  elseif code ~= '' and not field('stopped_by') then
+    redis.call('HSET', JOB, 'stopped_by', code, 'stopped_message', message)
+  end
   redis.call('SREM', prefix .. 'active', job)
   for _, name in ipairs(JOB_KEYS) do redis.call('EXPIRE', name, KEEP_SECONDS) end
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'jobs', '-inf', clock[1] - KEEP_SECONDS)) do

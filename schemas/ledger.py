@@ -17,7 +17,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from schemas.budget import NO_LIMITS, Limits, StoppedBy
+from schemas.budget import NO_LIMITS, Halt, Limits
 from schemas.dead_letter import AttemptRecord, Buried
 from schemas.errors import BrokerUnavailable, JobUnknown
 from schemas.job import Priority
@@ -77,7 +77,8 @@ class Begin:
 class JobStatus:
     """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock.
 
-    `stopped_by` is the one of `limits` that was passed.
+    `stopped_by` is the one of `limits` that was passed, or the code of the error that halted the
+    job; then `stopped_message` says it in words.
     """
 
     job_id: str
@@ -97,7 +98,8 @@ class JobStatus:
     row_errors: Mapping[str, int]
     dead_by_code: Mapping[str, int]
     limits: Limits
-    stopped_by: StoppedBy | None
+    stopped_by: str | None
+    stopped_message: str
     opened: float
     closed: float | None
     now: float
@@ -114,8 +116,15 @@ class JobStatus:
         return self.rows_scored + self.rows_error + self.rows_dead
 
     @property
+    def halt(self) -> Halt | None:
+        """The error that halted the job."""
+        if self.stopped_by is None or not self.stopped_message:
+            return None
+        return Halt(code=self.stopped_by, message=self.stopped_message)
+
+    @property
     def ended(self) -> bool:
-        """Whether the job is closed: its summary is written."""
+        """Whether the job is closed: its summary is written, or cannot be."""
         return self.closed is not None
 
 
@@ -242,9 +251,9 @@ class Ledger:
         """
         return bool(self._move("bury", job_id, chunk, token, code, rows))
 
-    def halt(self, job_id: str, chunk: int, *, token: str) -> bool:
+    def halt(self, job_id: str, chunk: int, *, token: str, why: Halt) -> bool:
         """Stop a job because of an error every chunk would meet; True for the first to say so."""
-        return bool(self._move("halt", job_id, chunk, token))
+        return bool(self._move("halt", job_id, chunk, token, why.code, why.message))
 
     def hand_back(self, job_id: str, chunk: int, *, token: str, delay_ms: int = 0) -> bool:
         """Give the chunk up unfinished, without charging the attempt; to be begun after a delay."""
@@ -278,18 +287,23 @@ class Ledger:
         """Stop a job that has not ended; return how many chunks will not be scored."""
         return int(self._move("cancel", job_id))
 
-    def close(self, job_id: str, state: JobState, *, succeeded: int) -> bool:
-        """Enter that the job has ended and its summary is written.
+    def close(
+        self, job_id: str, state: JobState, *, succeeded: int, unwritten: Halt | None = None
+    ) -> bool:
+        """Enter that the job has ended.
 
         Args:
             job_id: The job.
             state: How it ended.
             succeeded: Chunks with a result that the summary knows of.
+            unwritten: What keeps the summary from being written, None when it is written. A job
+                that fails and was not stopped before is said to be halted by it.
 
         Returns:
             False if the job runs again, or if a result came in after the summary's survey.
         """
-        return bool(self._move("close", job_id, state.value, succeeded))
+        cause = (unwritten.code, unwritten.message) if unwritten else ("", "")
+        return bool(self._move("close", job_id, state.value, succeeded, *cause))
 
     def history(self, job_id: str, chunk: int) -> tuple[AttemptRecord, ...]:
         """Return the failed attempts of a chunk, oldest first."""
@@ -432,7 +446,8 @@ def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: flo
         row_errors=counts("row"),
         dead_by_code=counts("chunk"),
         limits=Limits(rows_error=limit("max_rows_error"), chunks_dead=limit("max_chunks_dead")),
-        stopped_by=cast("StoppedBy | None", job.get("stopped_by")),
+        stopped_by=job.get("stopped_by"),
+        stopped_message=job.get("stopped_message", ""),
         opened=float(job["opened"]),
         closed=float(job["closed"]) if "closed" in job else None,
         now=now,

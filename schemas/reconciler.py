@@ -13,8 +13,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from schemas.budget import Halt
+from schemas.complaints import Complaints
 from schemas.election import Election
-from schemas.errors import BulkError, JobUnknown, ManifestMissing, OutputTaken
+from schemas.errors import (
+    BulkError,
+    JobUnknown,
+    ManifestMissing,
+    OutputTaken,
+    PermanentError,
+)
 from schemas.finalize import finalize
 from schemas.job import Priority
 from schemas.ledger import JobStatus, Ledger
@@ -54,14 +62,16 @@ class Reconciler:
         self._election = Election(ledger, "reconciler", every_seconds=settings.reconcile_seconds)
         # The active jobs seen so far, each with its output.
         self._remembered: dict[str, str] = {}
+        self._complaints = Complaints(logger)
 
     def run_forever(self, stop: threading.Event) -> None:
         """Look after the jobs every few seconds, until `stop` is set."""
         while not stop.wait(self._settings.reconcile_seconds):
             try:
                 self.look_after()
+                self._complaints.forget("reconcile")
             except BulkError as error:
-                logger.warning("reconcile: %s", error, extra={"action": "reconcile_failed"})
+                self._complaints.warn("reconcile", error, action="reconcile_failed")
             except Exception:  # the thread's top frame: without it no job would go on
                 logger.exception("reconcile", extra={"action": "reconcile_failed"})
 
@@ -88,8 +98,9 @@ class Reconciler:
             names = {"action": "reconcile_failed", "job_id": status.job_id}
             try:
                 passes.append(self._reconcile(status, among=statuses))
+                self._complaints.forget(f"job {status.job_id}")
             except BulkError as error:
-                logger.warning("job %s: %s", status.job_id, error, extra=names)
+                self._complaints.warn(f"job {status.job_id}", error, **names)
             except Exception:
                 logger.exception("job %s", status.job_id, extra=names)
         return passes
@@ -116,7 +127,7 @@ class Reconciler:
         except (ManifestMissing, OutputTaken) as error:
             logger.warning("job %s cannot be entered again: %s", job_id, error, extra=names)
         except BulkError as error:
-            logger.warning("job %s not entered again yet: %s", job_id, error, extra=names)
+            self._complaints.warn(f"job {job_id} not entered again yet", error, **names)
             return
         del self._remembered[job_id]
 
@@ -160,9 +171,17 @@ class Reconciler:
         stopped = status.state is not JobState.RUNNING
         if status.chunks[ChunkState.RUNNING] or (status.pending and not stopped):
             return None
+        try:
+            return self._summarize(status)
+        except PermanentError as error:
+            return self._end_unsaid(status, error)
+
+    def _summarize(self, status: JobStatus) -> JobState | None:
+        """End the job with its summary; None if it turns out to go on."""
+        job_id = status.job_id
         manifest = read_manifest(self._storage, status.output)
         found = survey(self._storage, manifest)
-        if found.missing and not stopped:
+        if found.missing and status.state is JobState.RUNNING:
             # The object is what counts: whatever has none is queued again.
             logger.warning(
                 "%d chunks of job %s are done in the ledger and have no result under %s",
@@ -177,7 +196,7 @@ class Reconciler:
         if len(found.results) > succeeded:
             known = self._ledger.states(job_id)
             succeeded += count_results(self._storage, self._ledger, manifest, found, known)
-        summary = finalize(self._storage, manifest, found)
+        summary = finalize(self._storage, manifest, found, halt=status.halt)
         if not self._ledger.close(job_id, summary.state, succeeded=succeeded):
             return None
         logger.info(
@@ -190,3 +209,21 @@ class Reconciler:
             extra={"action": "job_ended", "job_id": job_id},
         )
         return summary.state
+
+    def _end_unsaid(self, status: JobStatus, error: PermanentError) -> JobState | None:
+        """End a job whose output cannot be read or written, for `resume` to end it properly."""
+        job_id, succeeded = status.job_id, status.chunks[ChunkState.SUCCEEDED]
+        state = JobState.FAILED if status.state is JobState.RUNNING else status.state
+        unwritten = Halt.of(error)
+        if not self._ledger.close(job_id, state, succeeded=succeeded, unwritten=unwritten):
+            return None
+        logger.error(
+            "job %s %s without a summary [%s]: %s; mend it, then `bulkscore resume %s`",
+            job_id,
+            state,
+            error.code,
+            error,
+            status.output,
+            extra={"action": "job_ended", "job_id": job_id, "code": error.code},
+        )
+        return state

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from schemas import layout
 from schemas.errors import JobUnknown, OutputTaken
+from schemas.finalize import has_summary
 from schemas.job import Manifest
 from schemas.ledger import Ledger
 from schemas.states import ChunkState, JobState
@@ -27,7 +28,8 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
 
     Safe at any time and any number of times; chunks that are running go on. What is written to
     the store before the ledger hears of it (results, dead letters, reprocess records, the marker
-    of a cancelled job) is settled here when the writer died in between.
+    of a cancelled job) is settled here when the writer died in between. A job that has ended and
+    whose summary is gone or damaged ends anew.
 
     Raises:
         OutputTaken: The ledger knows another job by this id.
@@ -75,7 +77,10 @@ def count_results(
     found: Survey,
     known: Sequence[ChunkState],
 ) -> int:
-    """Tell the ledger of results whose writer died before it could; return how many it was told."""
+    """Tell the ledger of results whose writer died before it could; return how many it was told.
+
+    A damaged result is no news: its chunk stays as it is, and whoever works on it sees it.
+    """
     done = [c for c in found.results if known[c] is not ChunkState.SUCCEEDED]
     return sum(
         ledger.finish(manifest.job_id, chunk, account)
@@ -135,13 +140,15 @@ def _settle(
     for letter in read_dead_letters(storage, manifest, replace(found, dead=dead)):
         ledger.bury(job_id, letter.chunk, token="", code=letter.code, rows=letter.rows)
 
+    status, output = ledger.status(job_id), manifest.spec.output
+    ended = (ChunkState.DEAD, ChunkState.CANCELLED)
+    missing = [] if found.cancelled else found.missing
+    sent_again = [c for c in missing if known[c] in ended]
+    goes_on = missing and status.state is JobState.FAILED
+    changed = not found.cancelled and found.generation > status.generation
+    unsaid = status.ended and not has_summary(storage, output)
+    if sent_again or goes_on or changed or unsaid:
+        storage.delete(layout.summary(output))
+        ledger.reopen(job_id, sent_again, generation=found.generation, limits=found.limits)
     if found.cancelled:
         ledger.cancel(job_id)
-        return
-    ended = (ChunkState.DEAD, ChunkState.CANCELLED)
-    sent_again = [c for c in found.missing if known[c] in ended]
-    status = ledger.status(job_id)
-    halted = found.missing and status.state is JobState.FAILED
-    if sent_again or halted or found.generation > status.generation:
-        storage.delete(layout.summary(manifest.spec.output))
-        ledger.reopen(job_id, sent_again, generation=found.generation, limits=found.limits)

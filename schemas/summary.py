@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Final, Literal
 
-from schemas.budget import StoppedBy
 from schemas.job import JobId, Record, SkippedFile
 from schemas.states import JobState
 
@@ -13,7 +12,9 @@ SUMMARY_VERSION: Final = 1
 class Summary(Record):
     """Written once a job has ended, from its results and dead letters.
 
-    `stopped_by` is the error budget that was passed: no further chunk was begun from then on.
+    `stopped_by` is what stopped the job, so that no further chunk was begun: the error budget that
+    was passed (`rows_error`, `chunks_dead`) or the code of an error that every chunk would have
+    met, which `stopped_message` says in words.
     `max_row_errors` and `max_dead_chunks` are what the budgets allowed, None for any number.
     `chunks_damaged` have a result object that cannot be counted, so that their rows are missing.
     `results_sha256` is that of the table of results (`layout.result_table`).
@@ -22,7 +23,8 @@ class Summary(Record):
     version: Literal[1] = SUMMARY_VERSION
     job_id: JobId
     state: JobState
-    stopped_by: StoppedBy | None
+    stopped_by: str | None
+    stopped_message: str
     max_row_errors: int | None
     max_dead_chunks: int | None
     model: str

@@ -16,7 +16,7 @@ from schemas.errors import InputCorrupt
 from schemas.generation import generation_of_chunks, read_generations
 from schemas.job import Manifest, parse_record
 from schemas.manifest import read_chunks
-from schemas.results import ResultAccount, ResultFooter, read_account, read_footer
+from schemas.results import ResultAccount, ResultFooter, read_footer
 from schemas.states import ChunkState
 from schemas.storage import Storage
 from schemas.tally import Tally
@@ -96,11 +96,10 @@ def tally(storage: Storage, manifest: Manifest, found: Survey) -> Tally:
 def accounts(
     storage: Storage, manifest: Manifest, chunks: Collection[int]
 ) -> Iterator[tuple[int, ResultAccount]]:
-    """Yield each chunk with the account in its result's footer."""
-    output = manifest.spec.output
-    ordered = sorted(chunks)
-    read = _concurrently(lambda c: read_account(storage, layout.result(output, c)), ordered)
-    yield from zip(ordered, read, strict=True)
+    """Yield each chunk whose result is its own and sound, with the account in its footer."""
+    for chunk, footer in _footers(storage, manifest, chunks):
+        if isinstance(footer, ResultFooter):
+            yield chunk, footer.account
 
 
 def read_dead_letters(storage: Storage, manifest: Manifest, found: Survey) -> list[DeadLetter]:

@@ -2,6 +2,7 @@
 
 import logging
 
+from schemas.budget import Halt
 from schemas.chunks import Chunk
 from schemas.errors import BulkError
 from schemas.job import Manifest
@@ -79,7 +80,9 @@ class Failures:
 
     def _halt(self, attempt: Attempt, error: BulkError) -> bool:
         """Stop the job, unless another attempt has: its dead letter is the only one then."""
-        halted = self._ledger.halt(attempt.job_id, attempt.chunk, token=attempt.token)
+        halted = self._ledger.halt(
+            attempt.job_id, attempt.chunk, token=attempt.token, why=Halt.of(error)
+        )
         if halted:
             logger.error(
                 "job %s is halted, every chunk would meet this [%s]: %s; mend it, then "
@@ -88,7 +91,12 @@ class Failures:
                 error.code,
                 describe(error),
                 attempt.output,
-                extra={"action": "halted", "job_id": attempt.job_id, "code": error.code},
+                extra={
+                    **attempt.names,
+                    "action": "halted",
+                    "code": error.code,
+                    "worker": self._worker,
+                },
             )
         return halted
 

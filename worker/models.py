@@ -5,7 +5,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from importlib import metadata
 
-from schemas.errors import PermanentError
 from schemas.job import Dtype, ModelPin
 from schemas.model_files import choose_max_length
 from worker.engine import Engine
@@ -14,8 +13,6 @@ from worker.tokenizer import Tokenizer
 
 # Versions recorded with every result: the libraries that decide the numbers.
 LIBRARIES = ("torch", "transformers", "tokenizers")
-# Failures remembered; a worker meets few models, this only keeps a month of them bounded.
-_FAILURES_KEPT = 100
 
 _Key = tuple[str, int | None, Dtype, int | None]
 
@@ -84,7 +81,7 @@ def load_model(
 
 
 class ModelCache:
-    """Keeps the `capacity` models used last in memory, and remembers those that cannot load.
+    """Keeps the `capacity` models used last in memory.
 
     Args:
         store: Where the files of models come from.
@@ -102,7 +99,6 @@ class ModelCache:
         self._threads = threads
         self._lock = threading.Lock()
         self._models: OrderedDict[_Key, LoadedModel] = OrderedDict()
-        self._failures: OrderedDict[_Key, PermanentError] = OrderedDict()
 
     def get(
         self,
@@ -112,15 +108,9 @@ class ModelCache:
         dtype: Dtype = "auto",
         token_budget: int | None = None,
     ) -> LoadedModel:
-        """Return the model, loaded now or before; raises as `load_model` does.
-
-        A permanent error is raised again at once for the same model and options.
-        """
+        """Return the model, loaded now or before; raises as `load_model` does."""
         key = (pin.digest, max_length, dtype, token_budget)
         with self._lock:
-            if key in self._failures:
-                known = self._failures[key]
-                raise type(known)(*known.args) from known
             if key not in self._models:
                 self._make_room()
                 self._models[key] = self._load(key, pin)
@@ -129,22 +119,15 @@ class ModelCache:
 
     def _load(self, key: _Key, pin: ModelPin) -> LoadedModel:
         _, max_length, dtype, token_budget = key
-        try:
-            return load_model(
-                self._store,
-                pin,
-                max_length=max_length,
-                dtype=dtype,
-                device=self._device,
-                token_budget=token_budget,
-                threads=self._threads,
-            )
-        except PermanentError as error:
-            # Without its traceback, whose frames would keep the half-loaded model in memory.
-            self._failures[key] = type(error)(*error.args)
-            if len(self._failures) > _FAILURES_KEPT:
-                self._failures.popitem(last=False)
-            raise
+        return load_model(
+            self._store,
+            pin,
+            max_length=max_length,
+            dtype=dtype,
+            device=self._device,
+            token_budget=token_budget,
+            threads=self._threads,
+        )
 
     def _make_room(self) -> None:
         """Let go of the models not used for longest, before another one takes memory."""

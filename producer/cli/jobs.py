@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.budgets import state_of, way_on
 from producer.cli.options import Job, Json
+from producer.cli.stops import state_of, way_on
 from producer.cli.terminal import (
     counts,
     duration,

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.budgets import state_of, way_on
 from producer.cli.options import Json, OutputArgument, parse_error_budget
+from producer.cli.stops import state_of, way_on
 from producer.cli.terminal import print_json, print_line, print_table, say
 
 PANEL = "Look after it"

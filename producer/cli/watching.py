@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from producer.cli.budgets import state_of, way_on
 from producer.cli.options import Job, Json, Timeout
 from producer.cli.progress_display import display
+from producer.cli.stops import state_of, way_on, way_on_from_damage, way_on_from_halt
 from producer.cli.terminal import (
     counts,
     duration,
@@ -17,7 +17,7 @@ from producer.cli.terminal import (
     print_json,
     say,
 )
-from schemas.errors import ExitCode
+from schemas.errors import BulkError, ExitCode
 
 if TYPE_CHECKING:
     from producer.deployment import Deployment
@@ -113,18 +113,35 @@ def finish(
     """
     from producer.watch import exit_code_of
     from schemas.finalize import read_summary
+    from schemas.states import JobState
 
-    if last is None or not last.ended:
+    if last is None or not (last.ended or last.at_rest):
         say(f"timed out; the job goes on: bulkscore wait {manifest.job_id}")
         raise typer.Exit(ExitCode.WAIT_TIMED_OUT)
-    summary = read_summary(deployment.storage, manifest.spec.output)
+    try:
+        summary = read_summary(deployment.storage, manifest.spec.output)
+    except BulkError as error:
+        if last.state is JobState.SUCCEEDED:
+            raise
+        _finish_without_summary(last, error, manifest.spec.output)
+        raise typer.Exit(exit_code_of(last)) from None
     if as_json:
         print_json(summary, line=line)
     else:
         print_facts(summary_facts(summary, manifest.spec.output), to_stderr=to_stderr)
-    for advice in advise(summary, manifest.spec.output):
+    output = manifest.spec.output
+    for advice in (*way_on_from_damage(summary, output), *advise(summary, output)):
         say(advice)
     raise typer.Exit(exit_code_of(summary))
+
+
+def _finish_without_summary(last: "Progress", error: BulkError, output: str) -> None:
+    """Say how a job ended whose summary could not be written, or cannot be read from here."""
+    say(f"job {last.job_id} {last.state}, and has no summary that can be read: {error}")
+    if last.stopped_message:
+        say(way_on_from_halt(last, output))
+    else:
+        say(f"once that is mended: bulkscore resume {output}")
 
 
 @contextmanager

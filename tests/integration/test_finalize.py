@@ -149,6 +149,43 @@ def test_the_summary_names_the_table_of_the_results_it_counts(
         assert table.footer_sha256(chunk) == footer.sha256
 
 
+def test_only_the_table_that_the_summary_names_is_kept(output: str, storage: Storage) -> None:
+    manifest = store_job(storage, output, chunks=2)
+    store_result(storage, manifest, 0)
+    first = layout.result_table(output, end(storage, manifest).results_sha256)
+    store_result(storage, manifest, 1)
+
+    second = layout.result_table(output, end(storage, manifest).results_sha256)
+
+    assert first != second
+    assert not storage.exists(first)
+    assert len(read_result_table(storage, output, read_summary(storage, output))) == 2
+    assert storage.exists(layout.chunk_table(output, manifest.chunk_table_sha256))
+
+
+def test_the_table_of_a_summary_stays_until_another_summary_is_written(
+    disk_output: str, storage: Storage
+) -> None:
+    manifest = store_job(storage, disk_output, chunks=2)
+    store_result(storage, manifest, 0)
+    summary = end(storage, manifest)
+    store_result(storage, manifest, 1)
+
+    class DyingStorage(Storage):
+        """The process is killed just before the new summary is written."""
+
+        def replace(self, uri: str, data: bytes) -> None:
+            if uri == layout.summary(disk_output):
+                raise KeyboardInterrupt
+            super().replace(uri, data)
+
+    with pytest.raises(KeyboardInterrupt):
+        end(DyingStorage(), manifest)
+
+    assert read_summary(storage, disk_output) == summary
+    assert len(read_result_table(storage, disk_output, summary)) == 1
+
+
 def test_a_job_without_a_row_succeeds(disk_output: str, storage: Storage) -> None:
     manifest = store_job(storage, disk_output, chunks=0)
 

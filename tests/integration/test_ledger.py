@@ -21,6 +21,7 @@ from support.ledger_moves import (
     contents,
     end,
     enter,
+    halt,
     retry,
 )
 from support.stored_jobs import JOB, account_of, failed_attempt
@@ -89,7 +90,7 @@ def test_nothing_is_claimed_of_a_job_that_was_stopped(ledger: Ledger, stop: str)
     enter(ledger, chunks=2)
     begin(ledger)
     if stop == "halt":
-        ledger.halt(JOB, 0, token="t1")
+        halt(ledger, 0, "t1")
     elif stop == "cancel":
         ledger.cancel(JOB)
     else:
@@ -171,7 +172,7 @@ def test_a_chunk_that_has_ended_is_not_begun(ledger: Ledger, state: ChunkState) 
 def test_a_chunk_of_a_stopped_job_is_not_begun(ledger: Ledger) -> None:
     enter(ledger)
     begin(ledger)
-    ledger.halt(JOB, 0, token="t1")
+    halt(ledger, 0, "t1")
 
     assert begin(ledger, 1, "t2").outcome == "halted"
     ledger.cancel(JOB)
@@ -282,7 +283,7 @@ def test_nothing_is_moved_by_an_attempt_that_lost_its_lease(
     assert not retry(ledger, token="slow")
     assert not bury(ledger, token="slow")
     assert not ledger.hand_back(JOB, 0, token="slow")
-    assert not ledger.halt(JOB, 0, token="slow")
+    assert not halt(ledger, 0, "slow")
 
     assert contents(server) == before
 

@@ -3,14 +3,15 @@
 import pytest
 import redis
 
-from schemas.budget import Limits
+from schemas.budget import Halt, Limits
 from schemas.dead_letter import Buried
-from schemas.errors import JobUnknown
+from schemas.errors import JobUnknown, ManifestMissing
 from schemas.ledger import Begin, Ledger
 from schemas.states import JobState
 from support.ledger_moves import (
     CANCELLED,
     DEAD,
+    DENIED,
     QUEUED,
     RUNNING,
     SUCCEEDED,
@@ -20,6 +21,7 @@ from support.ledger_moves import (
     contents,
     end,
     enter,
+    halt,
     retry,
 )
 from support.stored_jobs import JOB, account_of
@@ -103,11 +105,13 @@ def test_one_attempt_halts_the_job_for_all(ledger: Ledger) -> None:
     begin(ledger, 0, "t1")
     begin(ledger, 1, "t2", worker="w2")
 
-    assert ledger.halt(JOB, 0, token="t1")
-    assert not ledger.halt(JOB, 1, token="t2")
-    assert ledger.halt(JOB, 0, token="t1")
+    assert halt(ledger, 0, "t1")
+    assert not halt(ledger, 1, "t2")
+    assert halt(ledger, 0, "t1")
 
-    assert ledger.status(JOB).state is JobState.FAILED
+    status = ledger.status(JOB)
+    assert (status.state, status.stopped_by) == (JobState.FAILED, "access_denied")
+    assert status.halt == DENIED
     assert ledger.hand_back(JOB, 1, token="t2")
     assert bury(ledger, 0, "t1")
     assert end(ledger, JobState.FAILED)
@@ -117,7 +121,7 @@ def test_a_halted_job_goes_on_when_it_is_opened_again(ledger: Ledger) -> None:
     enter(ledger)
     claim(ledger)
     begin(ledger)
-    ledger.halt(JOB, 0, token="t1")
+    halt(ledger, 0, "t1")
     bury(ledger, 0, "t1")
     end(ledger, JobState.FAILED)
 
@@ -125,8 +129,54 @@ def test_a_halted_job_goes_on_when_it_is_opened_again(ledger: Ledger) -> None:
 
     status = ledger.status(JOB)
     assert (status.state, status.generation, status.closed) == (JobState.RUNNING, 1, None)
+    assert (status.stopped_by, status.halt) == (None, None)
     assert sorted(claim(ledger)) == [0, 1, 2, 3]
     assert ledger.active() == [JOB]
+
+
+def test_what_halted_a_job_first_is_what_is_said(ledger: Ledger) -> None:
+    enter(ledger, chunks=2, limits=Limits(chunks_dead=0))
+    begin(ledger, 0, "t1")
+    begin(ledger, 1, "t2", worker="w2")
+    gone = Halt(code="input_missing", message="s3://lake does not exist")
+
+    halt(ledger, 0, "t1")
+    halt(ledger, 1, "t2", why=gone)
+    bury(ledger, 0)
+    bury(ledger, 1)
+    ledger.close(JOB, JobState.FAILED, succeeded=0, unwritten=gone)
+
+    assert ledger.status(JOB).halt == DENIED
+
+
+def test_a_job_whose_summary_cannot_be_written_says_why(ledger: Ledger) -> None:
+    enter(ledger, chunks=1)
+    ledger.finish(JOB, 0, account_of(0))
+
+    assert ledger.close(JOB, JobState.FAILED, succeeded=1, unwritten=DENIED)
+
+    assert (ledger.status(JOB).ended, ledger.status(JOB).halt) == (True, DENIED)
+
+
+def test_a_halted_job_that_was_complete_all_the_same_is_not_said_to_be_stopped(
+    ledger: Ledger,
+) -> None:
+    enter(ledger, chunks=1)
+    begin(ledger)
+    halt(ledger)
+    ledger.finish(JOB, 0, account_of(0))
+
+    assert end(ledger, JobState.SUCCEEDED)
+
+    assert ledger.status(JOB).stopped_by is None
+
+
+def test_what_is_kept_of_an_error_is_one_short_line() -> None:
+    kept = Halt.of(ManifestMissing("first line\nsecond line " + "x" * 2_000))
+
+    assert kept.code == "manifest_missing"
+    assert kept.message.startswith("first line second line x")
+    assert len(kept.message) == 500
 
 
 def test_one_dead_chunk_too_many_stops_the_job(ledger: Ledger) -> None:

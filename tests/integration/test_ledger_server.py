@@ -18,7 +18,18 @@ from schemas.ledger import Ledger
 from schemas.settings import BrokerSettings
 from schemas.states import JobState
 from support.daemon import free_port
-from support.ledger_moves import DEAD, LONG_MS, QUEUED, begin, bury, claim, contents, enter, retry
+from support.ledger_moves import (
+    DEAD,
+    LONG_MS,
+    QUEUED,
+    begin,
+    bury,
+    claim,
+    contents,
+    enter,
+    halt,
+    retry,
+)
 from support.servers import ValkeyServer
 from support.stored_jobs import JOB, account_of, failed_attempt
 
@@ -34,7 +45,7 @@ MOVES: dict[str, Callable[[Ledger], Any]] = {
     "finish": lambda ledger: ledger.finish(JOB, 0, account_of(0, nulls=1)),
     "retry": lambda ledger: retry(ledger, delay_ms=0),
     "bury": lambda ledger: bury(ledger, token="t1"),
-    "halt": lambda ledger: ledger.halt(JOB, 0, token="t1"),
+    "halt": lambda ledger: halt(ledger, 0, "t1"),
     "hand_back": lambda ledger: ledger.hand_back(JOB, 0, token="t1"),
     "sweep": lambda ledger: ledger.sweep(JOB),
     "reopen": lambda ledger: ledger.reopen(JOB, [2, 3], generation=1),

@@ -20,12 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from schemas.budget import Limits
+from schemas.budget import Halt, Limits
 from schemas.ledger import Ledger
 from schemas.states import LEGAL_MOVES, ChunkState, JobState
 from support.ledger_moves import (
     CANCELLED,
     DEAD,
+    DENIED,
     LONG_MS,
     QUEUED,
     RETRYING,
@@ -35,6 +36,7 @@ from support.ledger_moves import (
     bury,
     claim,
     enter,
+    halt,
     retry,
 )
 from support.stored_jobs import CHUNK_ROWS, JOB, account_of
@@ -44,6 +46,7 @@ pytestmark = pytest.mark.integration
 CHUNKS = 4
 MAX_ATTEMPTS = 2
 CODE = "input_corrupt"
+GONE = Halt(code="input_missing", message="s3://lake does not exist")
 PENDING = (QUEUED, RETRYING)
 places = st.integers(min_value=0, max_value=CHUNKS - 1)
 workers = st.sampled_from(["w1", "w2", "w3"])
@@ -74,6 +77,7 @@ class Model:
     backing_off: set[int] = field(default_factory=set)
     halted_by: str = ""
     stopped_by: str | None = None
+    stopped_message: str = ""
     limits: Limits = field(default_factory=Limits)
     trails: dict[int, str] = field(default_factory=dict)
 
@@ -105,7 +109,11 @@ class Model:
         errors, dead = self.states.count(SUCCEEDED), self.states.count(DEAD)
         passed = self.limits.passed(rows_error=errors, chunks_dead=dead)
         if passed and self.job is JobState.RUNNING:
-            self.job, self.stopped_by = JobState.FAILED, passed
+            self.stop(passed)
+
+    def stop(self, by: str, message: str = "") -> None:
+        """Let no further chunk be begun, and remember why."""
+        self.job, self.stopped_by, self.stopped_message = JobState.FAILED, by, message
 
     def give_back(self, chunk: int, to: ChunkState) -> None:
         """End an attempt without an outcome: a cancelled job takes nothing back."""
@@ -184,16 +192,25 @@ class LedgerMachine(RuleBasedStateMachine):
         for chunk in expired:
             self.model.give_back(chunk, QUEUED)
 
-    @rule(to=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED]), late=st.booleans())
-    def close(self, to: JobState, late: bool) -> None:
+    @rule(
+        to=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]),
+        late=st.booleans(),
+        unwritten=st.sampled_from([None, GONE]),
+    )
+    def close(self, to: JobState, late: bool, unwritten: Halt | None) -> None:
         model = self.model
         pending = model.job is JobState.RUNNING and bool(model.pending)
         may_end = not (late or pending or RUNNING in model.states)
 
         known = model.states.count(SUCCEEDED) - late
-        assert self.ledger.close(JOB, to, succeeded=known) == may_end
+        closed = self.ledger.close(JOB, to, succeeded=known, unwritten=unwritten)
+        assert closed == may_end
 
         if may_end:
+            if to is not JobState.FAILED:
+                model.stopped_by, model.stopped_message = None, ""
+            elif unwritten is not None and model.stopped_by is None:
+                model.stop(unwritten.code, unwritten.message)
             model.job, model.closed, model.active = to, True, False
         elif late:
             model.active = True
@@ -329,11 +346,12 @@ class LedgerMachine(RuleBasedStateMachine):
         running = self.model.job is JobState.RUNNING
         repeated = token != "nobody" and token == self.model.halted_by
 
-        halted = self.ledger.halt(JOB, chunk, token=token)
+        halted = halt(self.ledger, chunk, token)
 
         assert halted == (repeated or (running and token != "nobody"))
         if halted and not repeated:
-            self.model.job, self.model.halted_by = JobState.FAILED, token
+            self.model.halted_by = token
+            self.model.stop(DENIED.code, DENIED.message)
 
     # An operator
 
@@ -366,7 +384,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.attempts.pop(chunk, None)
         model.generation = max(model.generation, generation)
         model.job, model.closed, model.active = JobState.RUNNING, False, True
-        model.halted_by, model.stopped_by = "", None
+        model.halted_by, model.stopped_by, model.stopped_message = "", None, ""
         model.limits = Limits(
             rows_error=model.limits.rows_error if limits.rows_error is None else limits.rows_error,
             chunks_dead=(
@@ -388,6 +406,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert status.chunks == histogram
         assert (status.state, status.generation) == (self.model.job, self.model.generation)
         assert status.stopped_by == self.model.stopped_by
+        assert status.stopped_message == self.model.stopped_message
         assert status.rows_scored == histogram[SUCCEEDED] * (CHUNK_ROWS - 1)
         assert status.row_errors == (
             {"text_null": histogram[SUCCEEDED]} if histogram[SUCCEEDED] else {}

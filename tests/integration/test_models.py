@@ -81,18 +81,15 @@ def test_the_model_not_used_for_longest_makes_room(cache: ModelCache, pins: list
     assert cache.get(pins[1]) is not second
 
 
-def test_a_model_that_cannot_load_fails_fast_the_second_time(
+def test_a_model_that_could_not_be_loaded_can_be_once_it_is_mended(
     cache: ModelCache, pins: list[ModelPin], tmp_path: Path
 ) -> None:
     original = Path(pins[0].uri)
     copy = Path(shutil.copytree(original, tmp_path / "copy"))
     pin = pin_model(Storage(), str(copy))
     (copy / "config.json").unlink()
-    with pytest.raises(ModelIncompatible, match="it is gone") as first:
+    with pytest.raises(ModelIncompatible, match="it is gone"):
         cache.get(pin)
     shutil.copy(original / "config.json", copy)
 
-    with pytest.raises(ModelIncompatible, match="it is gone") as second:
-        cache.get(pin)
-
-    assert second.value is not first.value
+    assert cache.get(pin).labels == cache.get(pins[0]).labels

@@ -8,6 +8,7 @@ import redis
 
 from producer.broker import Broker
 from schemas import layout
+from schemas.errors import AccessDenied, StorageUnavailable
 from schemas.finalize import read_summary
 from schemas.job import Manifest
 from schemas.ledger import Ledger
@@ -16,13 +17,39 @@ from schemas.resume import resume
 from schemas.settings import ScheduleSettings
 from schemas.states import JobState
 from schemas.storage import Storage
-from support.ledger_moves import DEAD, QUEUED, RUNNING, SUCCEEDED, begin, retry
+from support.ledger_moves import DEAD, DENIED, QUEUED, RUNNING, SUCCEEDED, begin, halt, retry
 from support.queues import waiting
-from support.stored_jobs import JOB, store_dead_letter, store_job, store_result
+from support.stored_jobs import (
+    JOB,
+    store_dead_letter,
+    store_generation,
+    store_job,
+    store_result,
+)
 
 pytestmark = pytest.mark.integration
 
 Make = Callable[..., Reconciler]
+
+
+class AwayStorage(Storage):
+    """The store of one output does not answer."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__()
+        self.output = output
+
+    def read(self, uri: str) -> bytes:
+        if uri.startswith(self.output):
+            raise StorageUnavailable(f"{uri}: storage does not answer")
+        return super().read(uri)
+
+
+class DeniedStorage(Storage):
+    """Everything may be looked at, nothing may be written."""
+
+    def replace(self, uri: str, data: bytes) -> None:
+        raise AccessDenied(f"{uri}: access denied")
 
 
 @pytest.fixture
@@ -169,7 +196,7 @@ def test_a_job_that_was_halted_ends_with_what_it_has(
     manifest = enter(storage, ledger, disk_output, chunks=3)
     finish(storage, ledger, manifest, 0)
     begin(ledger, 1)
-    ledger.halt(JOB, 1, token="t1")
+    halt(ledger, 1, "t1")
     assert make(storage).run_once()[0].ended is None
     letter = store_dead_letter(storage, manifest, 1, code="model_incompatible")
     ledger.bury(JOB, 1, token="t1", code=letter.code, rows=letter.rows)
@@ -178,6 +205,7 @@ def test_a_job_that_was_halted_ends_with_what_it_has(
 
     summary = read_summary(storage, disk_output)
     assert (summary.rows_scored, summary.rows_dead, summary.rows_missing) == (9, 10, 10)
+    assert (summary.stopped_by, summary.stopped_message) == (DENIED.code, DENIED.message)
     assert ledger.states(JOB) == [SUCCEEDED, DEAD, QUEUED]
     assert waiting(server) == []
 
@@ -202,17 +230,81 @@ def test_one_jobs_trouble_stops_no_other(
     for name in ("a", "b", "c"):
         manifest = enter(storage, ledger, str(tmp_path / name), chunks=1, job_id=name)
         finish(storage, ledger, manifest, 0)
-        if name == "b":
-            storage.delete(layout.chunk_table(manifest.spec.output, manifest.chunk_table_sha256))
     storage.delete(layout.manifest(str(tmp_path / "a")))
+    away = AwayStorage(str(tmp_path / "b"))
 
-    passes = make(storage).run_once()
+    passes = make(away).run_once()
 
-    assert [(made.job_id, made.ended) for made in passes] == [("c", JobState.SUCCEEDED)]
-    assert "job a: " in caplog.text
-    assert "holds no job" in caplog.text
+    ended = {made.job_id: made.ended for made in passes}
+    assert ended == {"a": JobState.FAILED, "c": JobState.SUCCEEDED}
     assert "job b: " in caplog.text
-    assert ledger.active() == ["a", "b"]
+    assert ledger.active() == ["b"]
+
+
+def test_a_job_whose_store_is_away_is_complained_of_once(
+    disk_output: str,
+    storage: Storage,
+    ledger: Ledger,
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manifest = enter(storage, ledger, disk_output, chunks=1)
+    finish(storage, ledger, manifest, 0)
+    reconciler = make(AwayStorage(disk_output))
+
+    for _ in range(5):
+        assert reconciler.run_once() == []
+
+    assert caplog.text.count("storage does not answer") == 1
+    assert make(storage).run_once()[0].ended is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("halted", [True, False], ids=["halted", "complete"])
+def test_a_job_whose_output_is_denied_ends_without_a_summary_until_it_is_resumed(
+    disk_output: str,
+    storage: Storage,
+    ledger: Ledger,
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+    halted: bool,
+) -> None:
+    manifest = enter(storage, ledger, disk_output)
+    finish(storage, ledger, manifest, 0)
+    if halted:
+        begin(ledger, 1)
+        halt(ledger, 1)
+        ledger.hand_back(JOB, 1, token="t1")
+    else:
+        finish(storage, ledger, manifest, 1)
+
+    assert make(DeniedStorage()).run_once()[0].ended is JobState.FAILED
+
+    status = ledger.status(JOB)
+    assert (status.ended, status.stopped_by) == (True, "access_denied")
+    assert f"bulkscore resume {disk_output}" in caplog.text
+    assert make(DeniedStorage()).run_once() == []
+    resume(storage, ledger, manifest)
+    if halted:
+        assert ledger.states(JOB) == [SUCCEEDED, QUEUED]
+        finish(storage, ledger, manifest, 1)
+    assert make(storage).run_once()[0].ended is JobState.SUCCEEDED
+    assert ledger.status(JOB).stopped_by is None
+    assert storage.exists(layout.success_marker(disk_output))
+
+
+def test_a_cancelled_job_whose_output_is_denied_stays_cancelled(
+    disk_output: str, storage: Storage, ledger: Ledger, make: Make
+) -> None:
+    manifest = enter(storage, ledger, disk_output)
+    storage.create(layout.cancelled(disk_output), b"{}")
+    ledger.cancel(JOB)
+
+    assert make(DeniedStorage()).run_once()[0].ended is JobState.CANCELLED
+
+    resume(storage, ledger, manifest)
+    assert ledger.status(JOB).state is JobState.CANCELLED
+    assert make(storage).run_once()[0].ended is JobState.CANCELLED
+    assert read_summary(storage, disk_output).state is JobState.CANCELLED
 
 
 def test_a_job_with_a_damaged_result_fails_and_is_not_looked_at_for_ever(
@@ -228,6 +320,31 @@ def test_a_job_with_a_damaged_result_fails_and_is_not_looked_at_for_ever(
     assert [made.ended for made in passes] == [JobState.FAILED]
     assert ledger.active() == []
     assert read_summary(storage, disk_output).chunks_damaged == 1
+
+
+@pytest.mark.parametrize("known", ["dead", "halted"])
+def test_a_damaged_result_the_ledger_never_heard_of_fails_the_job_until_it_is_deleted(
+    storage: Storage, ledger: Ledger, make: Make, disk_output: str, known: str
+) -> None:
+    manifest = enter(storage, ledger, disk_output)
+    finish(storage, ledger, manifest, 0)
+    storage.create(layout.result(disk_output, 1), b"damaged")
+    begin(ledger, 1)
+    if known == "dead":
+        bury(storage, ledger, manifest, 1)
+    else:
+        halt(ledger, 1)
+        ledger.hand_back(JOB, 1, token="t1")
+
+    assert make(storage).run_once()[0].ended is JobState.FAILED
+
+    assert ledger.active() == []
+    assert read_summary(storage, disk_output).chunks_damaged == 1
+    storage.delete(layout.result(disk_output, 1))
+    if known == "dead":
+        store_generation(storage, manifest, 1, [1])
+    resume(storage, ledger, manifest)
+    assert ledger.states(JOB) == [SUCCEEDED, QUEUED]
 
 
 def test_a_job_that_vanishes_during_a_pass_is_left_alone(

@@ -7,12 +7,14 @@ import redis
 
 from schemas import layout
 from schemas.errors import OutputTaken
+from schemas.finalize import finalize
 from schemas.job import Manifest
 from schemas.ledger import Ledger
 from schemas.results import ResultAccount
 from schemas.resume import Resumed, resume
 from schemas.states import JobState
 from schemas.storage import Storage
+from schemas.survey import survey
 from support.ledger_moves import (
     CANCELLED,
     DEAD,
@@ -22,6 +24,7 @@ from support.ledger_moves import (
     begin,
     claim,
     contents,
+    halt,
     retry,
 )
 from support.stored_jobs import (
@@ -206,13 +209,38 @@ def test_a_job_that_was_halted_goes_on(disk_output: str, storage: Storage, ledge
     resume(storage, ledger, manifest)
     claim(ledger)
     begin(ledger, 0)
-    ledger.halt(JOB, 0, token="t1")
+    halt(ledger, 0, "t1")
     ledger.hand_back(JOB, 0, token="t1")
 
     resume(storage, ledger, manifest)
 
     assert ledger.status(JOB).state is JobState.RUNNING
     assert sorted(claim(ledger)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["summary gone", "summary damaged", "table gone"])
+def test_a_job_that_has_ended_without_a_sound_summary_ends_anew(
+    output: str, storage: Storage, ledger: Ledger, damage: str
+) -> None:
+    manifest = store_job(storage, output, chunks=1)
+    resume(storage, ledger, manifest)
+    finish(storage, ledger, manifest, 0)
+    summary = finalize(storage, manifest, survey(storage, manifest))
+    ledger.close(JOB, JobState.SUCCEEDED, succeeded=1)
+    resume(storage, ledger, manifest)
+    assert ledger.active() == []
+    if damage == "summary gone":
+        storage.delete(layout.summary(output))
+    elif damage == "summary damaged":
+        storage.replace(layout.summary(output), b"{")
+    else:
+        storage.delete(layout.result_table(output, summary.results_sha256))
+
+    resume(storage, ledger, manifest)
+
+    assert ledger.active() == [JOB]
+    assert ledger.states(JOB) == [SUCCEEDED]
+    assert ledger.status(JOB).rows_scored == 9
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["known", "lost"])

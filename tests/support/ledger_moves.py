@@ -5,12 +5,14 @@ from typing import Any
 
 import redis
 
+from schemas.budget import Halt
 from schemas.ledger import Begin, Ledger
 from schemas.states import ChunkState, JobState
 from support.stored_jobs import CHUNK_ROWS, JOB, failed_attempt
 
 LONG_MS = 3_600_000
 QUEUED, RUNNING, RETRYING = ChunkState.QUEUED, ChunkState.RUNNING, ChunkState.RETRYING
+DENIED = Halt(code="access_denied", message="s3://lake/scored: access denied (AccessDenied)")
 SUCCEEDED, DEAD, CANCELLED = ChunkState.SUCCEEDED, ChunkState.DEAD, ChunkState.CANCELLED
 
 
@@ -54,6 +56,11 @@ def retry(ledger: Ledger, chunk: int = 0, token: str = "t1", *, delay_ms: int = 
 def bury(ledger: Ledger, chunk: int = 0, token: str = "", *, rows: int = CHUNK_ROWS) -> bool:
     """Bury a chunk as corrupt."""
     return ledger.bury(JOB, chunk, token=token, code="input_corrupt", rows=rows)
+
+
+def halt(ledger: Ledger, chunk: int = 0, token: str = "t1", *, why: Halt = DENIED) -> bool:
+    """Halt the job because its output is denied."""
+    return ledger.halt(JOB, chunk, token=token, why=why)
 
 
 def end(ledger: Ledger, state: JobState = JobState.SUCCEEDED) -> bool:

@@ -33,6 +33,7 @@ def _status(now: float, rows_scored: int = 0, rows: int = 1_000, **changes: Any)
         "dead_by_code": {},
         "limits": NO_LIMITS,
         "stopped_by": None,
+        "stopped_message": "",
         "opened": 0.0,
         "closed": None,
         "now": now,

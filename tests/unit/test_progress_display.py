@@ -12,6 +12,8 @@ from schemas.states import JobState
 HALFWAY = Progress(
     job_id="nightly",
     state=JobState.RUNNING,
+    stopped_by=None,
+    stopped_message="",
     ended=False,
     rows=1_200_000_000,
     rows_done=600_000_000,
