@@ -119,12 +119,21 @@ def _redis_version(server: dict[str, Any], url: str) -> Finding:
 
 
 def _eviction(server: dict[str, Any]) -> Finding:
-    policy, limit = server.get("maxmemory_policy"), int(server.get("maxmemory", 0))
+    policy, limit = str(server.get("maxmemory_policy")), int(server.get("maxmemory", 0))
     detail = f"maxmemory-policy {policy}, maxmemory {limit or 'not set'}"
-    if limit and policy != "noeviction":
-        detail += ": queue and ledger may be thrown away, set noeviction"
-        return Finding(check="redis memory", verdict="warn", detail=detail)
-    return Finding(check="redis memory", verdict="ok", detail=detail)
+    if not limit or policy == "noeviction":
+        return Finding(check="redis memory", verdict="ok", detail=detail)
+    # Only what is kept of jobs that have ended has an expiry.
+    prey = (
+        "what it knows of jobs that have ended"
+        if policy.startswith("volatile-")
+        else "messages, and parts of running jobs, which then hang"
+    )
+    detail += (
+        f": when Redis is full it throws away {prey}; with noeviction workers wait instead "
+        "(CONFIG SET maxmemory-policy noeviction)"
+    )
+    return Finding(check="redis memory", verdict="warn", detail=detail)
 
 
 def _persistence(server: dict[str, Any], saves: str | None) -> Finding:

@@ -54,17 +54,24 @@ def test_persistence_is_seen(
     assert _by_check(lost)["redis persistence"]["verdict"] == "warn"
 
 
-def test_eviction_of_keys_is_a_warning(
-    start_valkey: Callable[..., ValkeyServer],
+@pytest.mark.parametrize(
+    ("policy", "prey"),
+    [("allkeys-lru", "parts of running jobs"), ("volatile-ttl", "jobs that have ended")],
+)
+def test_eviction_of_keys_is_a_warning_that_says_what_may_go(
+    start_valkey: Callable[..., ValkeyServer], policy: str, prey: str
 ) -> None:
     server = start_valkey()
     with server.client() as client:
         client.config_set("maxmemory", "100mb")
-        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory-policy", policy)
 
     done = run_cli("doctor", "--json", env={"BULKSCORE_REDIS_URL": server.url})
 
-    assert _by_check(done.json())["redis memory"]["verdict"] == "warn"
+    found = _by_check(done.json())["redis memory"]
+    assert found["verdict"] == "warn"
+    assert prey in found["detail"]
+    assert "maxmemory-policy noeviction" in found["detail"]
 
 
 def test_a_broker_that_is_not_there_fails_with_69() -> None:
