@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,11 @@ def test_a_halted_job_that_nobody_ends_is_not_followed_for_ever(
     job_bench.worker.work()
     follower = watch.Follower(deployment, manifest, keep_queued=False, tell=print)
 
+    started = time.monotonic()
+
     *_, last = follower.follow(timeout_seconds=60)
 
+    assert time.monotonic() - started < 30
     assert (last.ended, last.at_rest, last.stopped_by) == (False, True, "manifest_missing")
     assert watch.exit_code_of(last) == 3
 

@@ -129,7 +129,7 @@ def test_a_halted_job_goes_on_when_it_is_opened_again(ledger: Ledger) -> None:
 
     status = ledger.status(JOB)
     assert (status.state, status.generation, status.closed) == (JobState.RUNNING, 1, None)
-    assert (status.stopped_by, status.halt) == (None, None)
+    assert (status.stopped_by, status.stopped_message) == (None, "")
     assert sorted(claim(ledger)) == [0, 1, 2, 3]
     assert ledger.active() == [JOB]
 
