@@ -316,6 +316,21 @@ function moves.hand_back(chunk, token, delay)
   return 1
 end
 
+-- disown: worker -> chunks of which it held the lease, free again: its process died and the one in
+-- its place knows nothing of them. Their attempt stays charged.
+function moves.disown(worker)
+  local held, freed = redis.call('HGETALL', OWNERS), {}
+  for i = 1, #held, 2 do
+    local _, holder = string.match(held[i + 1], '^(%S+) (.*)$')
+    if holder == worker then
+      local problem = put_back(held[i], 'q', now)
+      if problem then return problem end
+      freed[#freed + 1] = tonumber(held[i])
+    end
+  end
+  return freed
+end
+
 -- sweep -> chunks whose lease has run out and that are free again; their attempt stays charged
 function moves.sweep()
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now)

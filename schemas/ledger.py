@@ -259,6 +259,10 @@ class Ledger:
         """Give the chunk up unfinished, without charging the attempt; to be begun after a delay."""
         return bool(self._move("hand_back", job_id, chunk, token, delay_ms))
 
+    def disown(self, job_id: str, *, worker: str) -> list[int]:
+        """Free the chunks that a worker holds, and return them; for when its process has died."""
+        return [int(c) for c in self._move("disown", job_id, worker)]
+
     def sweep(self, job_id: str) -> list[int]:
         """Free the chunks whose lease has run out, and return them."""
         return [int(c) for c in self._move("sweep", job_id)]

@@ -3,10 +3,13 @@
 Made in the child, after it has started; nothing here is inherited from the worker's main process.
 """
 
+import contextlib
 import functools
+import logging
 import os
 from pathlib import Path
 
+from schemas.errors import JobUnknown
 from schemas.ledger import Ledger
 from schemas.settings import (
     BrokerSettings,
@@ -20,6 +23,8 @@ from worker.model_store import ModelStore
 from worker.models import ModelCache
 from worker.runner import ChunkRunner
 
+logger = logging.getLogger(__name__)
+
 # Set by the main process for its child: who it is, and the folder of its drain flag.
 NAME_VARIABLE = "BULKSCORE_WORKER_NAME"
 RUN_DIR_VARIABLE = "BULKSCORE_WORKER_RUN_DIR"
@@ -29,6 +34,30 @@ def drain_flag() -> Path | None:
     """Return the file whose existence says that the worker is shutting down."""
     folder = os.environ.get(RUN_DIR_VARIABLE)
     return Path(folder) / "drain" if folder else None
+
+
+def free_leases() -> None:
+    """Free the chunks that an earlier process held under the name of this worker.
+
+    Raises:
+        BrokerUnavailable: The ledger does not answer; the leases will run out.
+    """
+    ledger = Ledger(load(BrokerSettings))
+    for job_id in ledger.active():
+        with contextlib.suppress(JobUnknown):  # it was lost, or has ended, a moment ago
+            freed = ledger.disown(job_id, worker=worker_name())
+            if freed:
+                logger.info(
+                    "chunks %s of job %s are free again: the process that held them is gone",
+                    freed,
+                    job_id,
+                    extra={"action": "disowned", "job_id": job_id},
+                )
+
+
+def worker_name() -> str:
+    """Return the name under which this process holds leases."""
+    return os.environ.get(NAME_VARIABLE, f"pid-{os.getpid()}")
 
 
 @functools.cache
@@ -48,6 +77,6 @@ def runner() -> ChunkRunner:
         ),
         schedule=load(ScheduleSettings),
         settings=settings,
-        worker=os.environ.get(NAME_VARIABLE, f"pid-{os.getpid()}"),
+        worker=worker_name(),
         draining=lambda: flag is not None and flag.exists(),
     )

@@ -15,7 +15,7 @@ from schemas.errors import BulkError
 from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
 from worker.logs import set_up_logging
-from worker.slot import runner
+from worker.slot import free_leases, runner
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,18 @@ logger = logging.getLogger(__name__)
 def _set_up_logging(**_: Any) -> None:
     settings = load(WorkerSettings)
     set_up_logging(format_name=settings.log_format, level=settings.log_level)
+
+
+@signals.worker_process_init.connect
+def _take_the_place_of_a_dead_child(**_: Any) -> None:
+    """Free what this worker holds: a worker has one child, and it has only just begun.
+
+    Its message goes to any worker, which would find the chunk held until the lease has run out.
+    """
+    try:
+        free_leases()
+    except BulkError as error:
+        logger.warning("leases not freed: %s", error, extra={"action": "disown_failed"})
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)

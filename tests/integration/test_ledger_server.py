@@ -47,6 +47,7 @@ MOVES: dict[str, Callable[[Ledger], Any]] = {
     "bury": lambda ledger: bury(ledger, token="t1"),
     "halt": lambda ledger: halt(ledger, 0, "t1"),
     "hand_back": lambda ledger: ledger.hand_back(JOB, 0, token="t1"),
+    "disown": lambda ledger: ledger.disown(JOB, worker="w1"),
     "sweep": lambda ledger: ledger.sweep(JOB),
     "reopen": lambda ledger: ledger.reopen(JOB, [2, 3], generation=1),
     "cancel": lambda ledger: ledger.cancel(JOB),

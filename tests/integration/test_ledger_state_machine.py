@@ -192,6 +192,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for chunk in expired:
             self.model.give_back(chunk, QUEUED)
 
+    @rule(worker=workers)
+    def free_what_a_dead_process_held(self, worker: str) -> None:
+        held = {c for c, lease in self.model.leases.items() if lease.worker == worker}
+
+        assert set(self.ledger.disown(JOB, worker=worker)) == held
+
+        for chunk in held:
+            self.model.give_back(chunk, QUEUED)
+
     @rule(
         to=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]),
         late=st.booleans(),

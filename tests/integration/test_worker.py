@@ -92,8 +92,9 @@ def start_warm_worker(start_worker: StartWorker, submit, ledger: Ledger) -> Star
 
     def start(**settings: object) -> RunningCli:
         worker = start_worker(**settings)
-        submit("warm", rows=2, chunk_rows=2)
-        wait_until(lambda: ledger.status("warm").ended, START_SECONDS)
+        job = f"warm-{worker.pid}"
+        submit(job, rows=2, chunk_rows=2)
+        wait_until(lambda: ledger.status(job).ended, START_SECONDS)
         return worker
 
     return start
@@ -167,6 +168,25 @@ def test_a_worker_told_to_stop_hands_its_chunk_back_uncharged_and_leaves(
     assert ledger.state_of("stopped", 0) is ChunkState.QUEUED
     assert server.exists("bulkscore:attempts:stopped", "bulkscore:owners:stopped") == 0
     assert not os.path.exists(layout.result(job.spec.output, 0))
+
+
+def test_a_chunk_whose_child_was_killed_is_free_for_all_workers_within_seconds(
+    start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis
+) -> None:
+    busy = start_warm_worker()
+    submit("killed", rows=20_000, chunk_rows=20_000)
+    wait_until_scoring(ledger, "killed")
+    start_warm_worker()  # idle, so that it is the first to see the message of the dead child
+
+    child_of(busy).send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    wait_until(
+        lambda: server.hget("bulkscore:attempts:killed", "0") == "2",
+        START_SECONDS,
+        message=lambda: f"{busy}",
+    )
+
+    assert time.monotonic() - began < 20  # the lease alone would have kept it for 45 s
 
 
 def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_seconds(
