@@ -28,6 +28,7 @@ from schemas.storage import Storage
 from support.corpora import make_table, write_table
 from support.processes import RunningCli, run_cli, start_command
 from support.servers import ValkeyServer
+from support.texts import distinct_texts
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -39,7 +40,7 @@ RECOVERY_SECONDS = 45.0
 LEASE_SECONDS = 3
 GRACE_SECONDS = 2
 CHUNKS = 6
-ROWS = 100 * CHUNKS
+ROWS = 400 * CHUNKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class Stand:
     def submit(self, folder: Path) -> Manifest:
         """Submit a job whose rows are batches of their own, so that it takes some seconds."""
         corpus = folder / "corpus.parquet"
-        write_table(corpus, make_table(["a good film"] * ROWS), row_group_rows=ROWS // CHUNKS)
+        write_table(corpus, make_table(distinct_texts(ROWS)), row_group_rows=ROWS // CHUNKS)
         spec = JobSpec(
             inputs=(str(corpus),),
             output=str(folder / "scored"),

@@ -31,6 +31,7 @@ from support.hand_worker import HandWorker
 from support.job_bench import JobBench
 from support.processes import RunningCli, start_command
 from support.s3 import S3Bucket
+from support.texts import distinct_texts
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -72,7 +73,7 @@ def submit(
     def submit(*, files: int, rows: int, chunk_rows: int) -> Manifest:
         for number in range(files):
             local = tmp_path / f"{number}.parquet"
-            write_table(local, make_table(["a good film"] * rows), row_group_rows=chunk_rows)
+            write_table(local, make_table(distinct_texts(rows)), row_group_rows=chunk_rows)
             behind.create(s3_bucket.key_uri(f"corpus/{number}.parquet"), local.read_bytes())
         spec = JobSpec(
             inputs=(s3_bucket.key_uri("corpus"),),

@@ -32,6 +32,7 @@ from support.job_bench import JOB, JobBench
 from support.processes import RunningCli, start_command
 from support.queues import waiting
 from support.stored_jobs import store_result
+from support.texts import distinct_texts
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -67,7 +68,7 @@ def submit(bench_model: Path, tmp_path: Path, storage: Storage, ledger: Ledger, 
 
     def submit(name: str, *, rows: int, chunk_rows: int, priority: Priority = "normal") -> Manifest:
         corpus = tmp_path / f"{name}.parquet"
-        write_table(corpus, make_table(["a good film"] * rows), row_group_rows=chunk_rows)
+        write_table(corpus, make_table(distinct_texts(rows)), row_group_rows=chunk_rows)
         spec = JobSpec(
             inputs=(str(corpus),),
             output=str(tmp_path / name),

@@ -4,6 +4,7 @@ The awkward kinds are what real corpora hold and careless readers trip over. Esc
 invisible characters, so that no editor can lose them.
 """
 
+import itertools
 import random
 
 VOCABULARY = """
@@ -53,6 +54,12 @@ def ordinary_texts(count: int, seed: int = 0, *, longest: int = 40) -> list[str]
         " ".join(chooser.choices(WORDS, k=1 + int((longest - 1) * chooser.random() ** 2)))
         for _ in range(count)
     ]
+
+
+def distinct_texts(count: int) -> list[str]:
+    """Make texts of three words, no two alike: equal ones would be scored once."""
+    combinations = itertools.islice(itertools.product(WORDS, repeat=3), count)
+    return [" ".join(words) for words in combinations]
 
 
 def long_text(characters: int = MILLION, seed: int = 0) -> str:
