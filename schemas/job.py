@@ -14,6 +14,9 @@ MANIFEST_VERSION: Final = 1
 JobId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Priority = Literal["high", "normal", "low"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+# What becomes of the text behind `max_length` tokens: cut off, or scored in further windows, whose
+# scores are averaged, or of which the one that shows a label most counts.
+LongText = Literal["truncate", "windows", "windows-max"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
@@ -71,6 +74,7 @@ class JobSpec(Record):
     id_columns: tuple[str, ...] = ()
     chunk_rows: int = Field(default=DEFAULT_CHUNK_ROWS, ge=1)
     max_length: int | None = Field(default=None, ge=8)
+    long_text: LongText = "truncate"
     token_budget: int | None = Field(default=None, ge=1)
     dtype: Dtype = "auto"
     all_scores: bool = False

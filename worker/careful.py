@@ -63,7 +63,8 @@ def careful_windows(
                 end = window.row_start + len(window)
                 for first, last in pieces(notes.trail, window.row_start, end):
                     notes.note(Place(stage="scoring", start=first, stop=last))
-                    yield tokenize(_piece(window, first, last, notes.trail.bad), tokenizer)
+                    piece = _piece(window, first, last, notes.trail.bad)
+                    yield tokenize(piece, tokenizer, manifest.spec.long_text)
                 notes.note(reading.model_copy(update={"start": end}))
     notes.note(WRITING)
 

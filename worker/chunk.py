@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.chunks import Chunk
@@ -24,10 +26,12 @@ from schemas.results import ResultAccount
 from schemas.storage import Storage
 from worker import isolation
 from worker.careful import Notes, careful_windows
+from worker.distinct import distinct
 from worker.models import LoadedModel
 from worker.reader import read_windows
 from worker.result_rows import TokenizedWindow, result_rows, tokenize
 from worker.scores import score_rows
+from worker.tokenizer import Ids
 from worker.writer import ResultWriter
 
 logger = logging.getLogger(__name__)
@@ -72,12 +76,14 @@ def score_chunk(
     """
     started = time.monotonic()
     tally = _Tally()
+    # Before the windows, whose thread has the tokenizer from then on.
+    (control,) = model.tokenizer.encode([CONTROL_TEXT]).ids
     with (
         ResultWriter() as writer,
         contextlib.closing(_windows(storage, manifest, chunk, model, notes)) as windows,
     ):
         for window in windows:
-            rows = _scored(window, manifest, chunk, model, progress)
+            rows = _scored(window, manifest, chunk, model, progress, control)
             tally.add(rows)
             writer.write(rows)
         account = ResultAccount(
@@ -156,7 +162,7 @@ def _tokenized(
     )
     with contextlib.closing(windows):
         for window in windows:
-            yield tokenize(window, model.tokenizer)
+            yield tokenize(window, model.tokenizer, manifest.spec.long_text)
 
 
 def _scored(
@@ -165,25 +171,53 @@ def _scored(
     chunk: Chunk,
     model: LoadedModel,
     progress: Progress,
+    control: Ids,
 ) -> pa.Table:
-    """Return the result rows of a window."""
+    """Return the result rows of a window. Passages with the same tokens are scored once."""
     progress(0)
-    ids = window.encoded.ids
-    (control,) = model.tokenizer.encode([CONTROL_TEXT]).ids
-    logits, failures = isolation.score(model.engine, ids, progress, control=control)
-    if logits.shape != (len(ids), len(model.labels)):
+    encoded = window.encoded
+    different = distinct(ids.tobytes() for ids in encoded.ids)
+    logits, failed = isolation.score(
+        model.engine, [encoded.ids[i] for i in different.firsts], progress, control=control
+    )
+    if logits.shape != (len(different.firsts), len(model.labels)):
         raise AssertionError(
-            f"bug: logits of shape {logits.shape} for {len(ids)} rows, {len(model.labels)} labels"
+            f"bug: logits of shape {logits.shape} for {len(different.firsts)} rows, "
+            f"{len(model.labels)} labels"
         )
+    scored = score_rows(
+        logits[different.kinds],
+        manifest.model.problem_type,
+        encoded.passages,
+        manifest.spec.long_text,
+    )
+    failures = _of_rows(failed, different.kinds, encoded.passages)
     _tell(window, failures)
     return result_rows(
         window,
-        score_rows(logits, manifest.model.problem_type),
+        scored,
         failures,
         source_file=manifest.files[chunk.file].uri,
         labels=model.labels,
         all_scores=manifest.spec.all_scores,
     )
+
+
+def _of_rows(
+    failed: Mapping[int, RowError], kinds: NDArray[np.int64], passages: NDArray[np.int64]
+) -> dict[int, RowError]:
+    """Return the error of each row of which a passage failed, the first one's.
+
+    Args:
+        failed: Why passages of one kind were not scored, by the kind.
+        kinds: The kind of each passage [passages], row by row.
+        passages: Passages of each row [rows].
+    """
+    rows = np.repeat(np.arange(len(passages)), passages)
+    failures: dict[int, RowError] = {}
+    for passage in np.flatnonzero(np.isin(kinds, list(failed))):
+        failures.setdefault(int(rows[passage]), failed[int(kinds[passage])])
+    return failures
 
 
 def _tell(window: TokenizedWindow, failures: Mapping[int, RowError]) -> None:

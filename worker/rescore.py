@@ -16,7 +16,7 @@ from schemas.errors import (
     RowError,
     SchemaMismatch,
 )
-from schemas.job import Manifest
+from schemas.job import LongText, Manifest
 from schemas.manifest import read_chunks, read_manifest
 from schemas.rescore import RescoredChunk, RescoredRow, RescoreRequest
 from schemas.settings import StorageSettings, WorkerSettings, load
@@ -58,7 +58,8 @@ def rescore(
         except _CORPUS_ERRORS as error:
             yield RescoredChunk(chunk=asked.chunk, problem=str(error))
             continue
-        rows = tuple(_rescored(model, row, *text) for row, text in texts.items())
+        how = manifest.spec.long_text
+        rows = tuple(_rescored(model, how, row, *text) for row, text in texts.items())
         yield RescoredChunk(chunk=asked.chunk, rows=rows)
 
 
@@ -93,10 +94,12 @@ def _texts(
     return found
 
 
-def _rescored(model: LoadedModel, row: int, text: str, error: RowError | None) -> RescoredRow:
+def _rescored(
+    model: LoadedModel, long_text: LongText, row: int, text: str, error: RowError | None
+) -> RescoredRow:
     if error is not None:
         return RescoredRow(row=row, error=error)
-    (got,) = score_texts(model, [text])
+    (got,) = score_texts(model, [text], long_text)
     if got.scores is None:
         return RescoredRow(row=row, error=got.error)
     return RescoredRow(

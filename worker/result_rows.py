@@ -9,7 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.errors import RowError
+from schemas.job import LongText
 from schemas.results import result_schema
+from worker.distinct import distinct
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
 from worker.tokenizer import Encoded, Tokenizer
@@ -34,25 +36,22 @@ class TokenizedWindow:
     places: NDArray[np.int64]
 
 
-def tokenize(window: Window, tokenizer: Tokenizer) -> TokenizedWindow:
-    """Tokenize the rows of a window that have a text."""
+def tokenize(window: Window, tokenizer: Tokenizer, long_text: LongText) -> TokenizedWindow:
+    """Tokenize the rows of a window that have a text, equal texts once."""
     errors = list(window.texts.errors)
     candidates = [i for i, error in enumerate(errors) if error is None]
-    encoded = tokenizer.encode([window.texts.values[i] for i in candidates])
-    for i, failed in zip(candidates, encoded.failed, strict=True):
-        if failed:
-            errors[i] = RowError.TOKENIZER_FAILED
-    kept = np.flatnonzero(~encoded.failed)
+    texts = [window.texts.values[i] for i in candidates]
+    different = distinct(texts)
+    encoded = tokenizer.encode([texts[i] for i in different.firsts], long_text)
+    failed = encoded.failed[different.kinds]
+    for i in np.flatnonzero(failed):
+        errors[candidates[i]] = RowError.TOKENIZER_FAILED
     return TokenizedWindow(
         row_start=window.row_start,
         ids=window.ids,
         errors=errors,
-        encoded=Encoded(
-            ids=[encoded.ids[i] for i in kept],
-            truncated=encoded.truncated[kept],
-            failed=encoded.failed[kept],
-        ),
-        places=np.asarray(candidates, dtype=np.int64)[kept],
+        encoded=encoded.take(different.kinds[~failed]),
+        places=np.asarray(candidates, dtype=np.int64)[~failed],
     )
 
 
@@ -86,7 +85,6 @@ def result_rows(
     for k in np.flatnonzero(~scored.finite):
         errors[tokenized.places[k]] = failures.get(int(k), RowError.SCORE_NOT_FINITE)
     places = tokenized.places[scored.finite]
-    lengths = np.array([len(row) for row in tokenized.encoded.ids], dtype=np.int32)
 
     def spread(values: NDArray[Any], fill: Any) -> NDArray[Any]:
         """Return the values of the scored rows at their places, `fill` at the others."""
@@ -105,7 +103,7 @@ def result_rows(
             pa.array(label_index, mask=label_index == NO_LABEL)
         ),
         "score": pa.array(spread(scored.score, 0), mask=unscored),
-        "n_tokens": pa.array(spread(lengths, 0)),
+        "n_tokens": pa.array(spread(tokenized.encoded.tokens(), 0)),
         "truncated": pa.array(spread(tokenized.encoded.truncated, False)),
         "error": pa.array(errors, pa.string()),
     }

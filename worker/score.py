@@ -11,10 +11,11 @@ from io import TextIOWrapper
 from itertools import islice
 from typing import Annotated, TextIO, TypedDict, get_args
 
+import numpy as np
 import typer
 
 from schemas.errors import BulkError, RowError
-from schemas.job import Dtype
+from schemas.job import Dtype, LongText
 from schemas.model_files import pin_model
 from schemas.settings import StorageSettings, WorkerSettings, load
 from schemas.storage import Storage
@@ -74,17 +75,21 @@ class _Length(TypedDict):
     truncated: bool
 
 
-def score_texts(model: LoadedModel, texts: list[str]) -> list[TextScore]:
+def score_texts(
+    model: LoadedModel, texts: list[str], long_text: LongText = "truncate"
+) -> list[TextScore]:
     """Return what each text gets, in order."""
-    encoded = model.tokenizer.encode(texts)
+    encoded = model.tokenizer.encode(texts, long_text)
     blank = [not text.strip() for text in texts]
     usable = [i for i in range(len(texts)) if not (blank[i] or encoded.failed[i])]
-    logits = model.engine.forward([encoded.ids[i] for i in usable])
-    rows = score_rows(logits, model.pin.problem_type)
+    used = encoded.take(np.array(usable, dtype=np.int64))
+    logits = model.engine.forward(used.ids)
+    rows = score_rows(logits, model.pin.problem_type, used.passages, long_text)
     place = {text: row for row, text in enumerate(usable)}
+    tokens = encoded.tokens()
 
     def result(i: int) -> TextScore:
-        length = _Length(n_tokens=len(encoded.ids[i]), truncated=bool(encoded.truncated[i]))
+        length = _Length(n_tokens=int(tokens[i]), truncated=bool(encoded.truncated[i]))
         if i not in place:
             error = RowError.TEXT_BLANK if blank[i] else RowError.TOKENIZER_FAILED
             return TextScore(**length, error=error)

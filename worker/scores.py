@@ -1,4 +1,10 @@
-"""From logits to labels and scores: softmax, sigmoid or the value itself. Pure numpy."""
+"""From logits to labels and scores: softmax, sigmoid or the value itself. Pure numpy.
+
+A text is scored in one passage, unless the job cuts long texts into windows (`--long-text`). With
+`windows` a score is the mean over the passages. With `windows-max` that passage counts which shows
+a label most: for each label by itself where labels do not exclude each other; where they do, all
+scores are those of the passage that is surest of its label, so that they still sum to 1.
+"""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -6,7 +12,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.job import ProblemType
+from schemas.job import LongText, ProblemType
 
 # What `label_index` holds where a row has no label: regression, or a score that is not finite.
 NO_LABEL = -1
@@ -30,13 +36,49 @@ class RowScores:
     finite: NDArray[np.bool_]
 
 
-def score_rows(logits: NDArray[np.float32], problem_type: ProblemType) -> RowScores:
-    """Return label and scores for logits [rows, labels].
+def score_rows(
+    logits: NDArray[np.float32],
+    problem_type: ProblemType,
+    passages: NDArray[np.int64] | None = None,
+    long_text: LongText = "truncate",
+) -> RowScores:
+    """Return label and scores of each row; one is finite when all of its passages are.
 
     With several labels at once (multi-label) the label is the most probable one.
+
+    Args:
+        logits: Logits [passages, labels], row by row.
+        problem_type: What they mean.
+        passages: Passages of each row [rows], at least one; None for one each.
+        long_text: How the passages of a row are put together.
     """
-    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(logits), axis=1)
-    scores = probabilities(np.where(finite[:, None], logits, np.float32(0)), problem_type)
+    if passages is None:
+        passages = np.ones(len(logits), dtype=np.int64)
+    starts = np.cumsum(passages) - passages
+    finite_passages: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(logits), axis=1)
+    scores = probabilities(np.where(finite_passages[:, None], logits, np.float32(0)), problem_type)
+    finite: NDArray[np.bool_] = np.logical_and.reduceat(finite_passages, starts)
+    if long_text != "windows-max":
+        sums = np.add.reduceat(scores, starts, axis=0, dtype=np.float64)
+        scores = (sums / passages[:, None]).astype(np.float32)
+    elif problem_type == "single_label_classification":
+        scores = scores[_surest(scores, passages)]
+    else:
+        scores = np.maximum.reduceat(scores, starts, axis=0)
+    return _labelled(scores, finite, problem_type)
+
+
+def _surest(scores: NDArray[np.float32], passages: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the passage with the largest score of each row [rows], the first of equal ones."""
+    rows = np.repeat(np.arange(len(passages)), passages)
+    best_first = np.lexsort((-scores.max(axis=1), rows))
+    surest: NDArray[np.int64] = best_first[np.cumsum(passages) - passages]
+    return surest
+
+
+def _labelled(
+    scores: NDArray[np.float32], finite: NDArray[np.bool_], problem_type: ProblemType
+) -> RowScores:
     best = scores.argmax(axis=1)
     score = scores[np.arange(len(scores)), best]
     if problem_type == "regression":

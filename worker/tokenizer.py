@@ -1,15 +1,17 @@
 """From texts to token ids: the Rust tokenizer's batch call, and rows it chokes on set aside."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ModelIncompatible
+from schemas.job import LongText
+from worker.prefix import keeps_prefixes, prefix
 
 # Characters handed to the Rust tokenizer in one call. It needs some 100 bytes for each, most of
 # them for tokens that truncation then drops: this bounds one call to about 100 MB.
@@ -19,34 +21,68 @@ CALL_TEXTS = 512
 # Characters of one text that are looked at. What lies beyond could only matter if the first
 # million characters gave fewer tokens than the model reads; such a row is marked as truncated.
 TEXT_CHARACTERS = CALL_CHARACTERS
+# A text is cut before it is tokenized after so many characters for each token the model reads:
+# a token of English has four to five. Where that is not enough the whole text is tokenized.
+TOKEN_CHARACTERS = 6
+# Share of a window that it has in common with the one before, a quarter.
+OVERLAP = 4
 
-_EMPTY = np.empty(0, dtype=np.int32)
+Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """Token ids of texts, in their order.
+    """Token ids of texts, in their order, each in one passage or more.
 
     Attributes:
-        ids: int32 [tokens] for each text, special tokens included; empty where it failed.
+        ids: int32 [tokens] for each passage, text by text, special tokens included; empty where
+            it failed.
+        passages: int64 [texts], passages of each text, at least 1.
         truncated: bool [texts], True where tokens were cut off.
         failed: bool [texts], True where the tokenizer failed or made no token at all.
     """
 
-    ids: list[NDArray[np.int32]]
+    ids: list[Ids]
+    passages: NDArray[np.int64]
     truncated: NDArray[np.bool_]
     failed: NDArray[np.bool_]
 
+    def take(self, texts: NDArray[np.int64]) -> "Encoded":
+        """Return the texts at these places, in the order given."""
+        stops = np.cumsum(self.passages)
+        starts = stops - self.passages
+        return Encoded(
+            ids=[row for text in texts for row in self.ids[starts[text] : stops[text]]],
+            passages=self.passages[texts],
+            truncated=self.truncated[texts],
+            failed=self.failed[texts],
+        )
+
+    def tokens(self) -> NDArray[np.int32]:
+        """Return the tokens of each text [texts], those of all its passages together."""
+        lengths = np.array([len(row) for row in self.ids], dtype=np.int32)
+        return np.add.reduceat(lengths, np.cumsum(self.passages) - self.passages)
+
+
+class _Text(NamedTuple):
+    """The passages of one text, and whether tokens were left out."""
+
+    passages: list[Ids]
+    truncated: bool
+
+
+_FAILED = _Text([np.empty(0, dtype=np.int32)], truncated=False)
+
 
 class Tokenizer:
-    """The tokenizer of the model in a local folder, cutting texts at `max_length` tokens.
+    """The tokenizer of the model in a local folder, for passages of at most `max_length` tokens.
 
     Gives the ids of `AutoTokenizer(text, truncation=True, max_length=max_length)`, at a multiple
     of its speed. One thread may use it at a time.
 
     Args:
         path: Folder of the model.
-        max_length: Most tokens of a text, special tokens included.
+        max_length: Most tokens of a passage, special tokens included.
         parallel: Whether the Rust side may use several threads; sets `TOKENIZERS_PARALLELISM`
             for the process.
 
@@ -56,39 +92,89 @@ class Tokenizer:
 
     def __init__(self, path: Path, max_length: int, *, parallel: bool = True) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if parallel else "false"
-        self._rust = _load(path, max_length)
+        self._rust, self._side = _load(path)
+        self._max_length = max_length
+        self._keeps_prefixes = keeps_prefixes(self._rust)
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Return the token ids of `texts`; never raises because of a text."""
-        rows = [row for part in _calls(texts) for row in self._encode_call(part)]
+    def encode(self, texts: Sequence[str], long_text: LongText = "truncate") -> Encoded:
+        """Return the token ids of `texts`; never raises because of a text.
+
+        Args:
+            texts: The texts.
+            long_text: Whether a text of more tokens than a passage holds is cut off behind them,
+                or goes on in further passages, each with a quarter of the one before.
+        """
+        found = self._truncated(texts) if long_text == "truncate" else self._windows(texts)
         return Encoded(
-            ids=[ids for ids, _ in rows],
-            truncated=np.array([cut for _, cut in rows], dtype=np.bool_),
-            failed=np.array([ids.size == 0 for ids, _ in rows], dtype=np.bool_),
+            ids=[ids for text in found for ids in text.passages],
+            passages=np.array([len(text.passages) for text in found], dtype=np.int64),
+            truncated=np.array(
+                [
+                    row.truncated or len(text) > TEXT_CHARACTERS
+                    for row, text in zip(found, texts, strict=True)
+                ],
+                dtype=np.bool_,
+            ),
+            failed=np.array([text.passages[0].size == 0 for text in found], dtype=np.bool_),
         )
 
-    def _encode_call(self, texts: list[str]) -> list[tuple[NDArray[np.int32], bool]]:
-        """Return ids and whether they were truncated for each text; no ids where it failed."""
-        looked_at = [text[:TEXT_CHARACTERS] for text in texts]
+    def _truncated(self, texts: Sequence[str]) -> list[_Text]:
+        """Return each text as one passage; looks at no more of it than it takes to fill that."""
+        self._rust.enable_truncation(self._max_length, direction=self._side)
+        if self._side == "left":
+            return self._encode([text[-TEXT_CHARACTERS:] for text in texts], _first_passage)
+        wholes = [text[:TEXT_CHARACTERS] for text in texts]
+        if not self._keeps_prefixes:
+            return self._encode(wholes, _first_passage)
+        prefixes = [prefix(text, self._max_length * TOKEN_CHARACTERS) for text in wholes]
+        found = self._encode(prefixes, _first_passage)
+        # Tokens that overflow prove that the passage is full; any others ask for the whole text.
+        short = [
+            i
+            for i, text in enumerate(found)
+            if len(prefixes[i]) < len(wholes[i]) and not text.truncated
+        ]
+        again = self._encode([wholes[i] for i in short], _first_passage)
+        for i, text in zip(short, again, strict=True):
+            found[i] = text
+        return found
+
+    def _windows(self, texts: Sequence[str]) -> list[_Text]:
+        """Return each text in as many passages as it takes."""
+        room = self._max_length - self._rust.num_special_tokens_to_add(is_pair=False)
+        self._rust.enable_truncation(self._max_length, stride=room // OVERLAP)
+        return self._encode([text[:TEXT_CHARACTERS] for text in texts], _all_passages)
+
+    def _encode(self, texts: Sequence[str], read: Callable[[Any], _Text]) -> list[_Text]:
+        """Return what `read` makes of the encoding of each text."""
+        return [text for call in _calls(texts) for text in self._encode_call(call, read)]
+
+    def _encode_call(self, texts: list[str], read: Callable[[Any], _Text]) -> list[_Text]:
         try:
-            encodings = self._rust.encode_batch_fast(looked_at)
+            encodings = self._rust.encode_batch_fast(texts)
         except BaseException as error:
             if not _is_about_content(error):
                 raise
             if len(texts) == 1:
-                return [(_EMPTY, False)]
-            return [row for text in texts for row in self._encode_call([text])]
-        return [
-            (
-                np.array(encoding.ids, dtype=np.int32),
-                bool(encoding.overflowing) or len(text) > TEXT_CHARACTERS,
-            )
-            for encoding, text in zip(encodings, texts, strict=True)
-        ]
+                return [_FAILED]
+            return [row for text in texts for row in self._encode_call([text], read)]
+        return [read(encoding) for encoding in encodings]
 
 
-def _load(path: Path, max_length: int) -> Any:
-    """Return the Rust tokenizer that transformers makes of the files, set to truncate."""
+def _first_passage(encoding: Any) -> _Text:
+    return _Text([_ids(encoding)], truncated=bool(encoding.overflowing))
+
+
+def _all_passages(encoding: Any) -> _Text:
+    return _Text([_ids(part) for part in (encoding, *encoding.overflowing)], truncated=False)
+
+
+def _ids(encoding: Any) -> Ids:
+    return np.array(encoding.ids, dtype=np.int32)
+
+
+def _load(path: Path) -> tuple[Any, str]:
+    """Return the Rust tokenizer that transformers makes of the files, and the side it cuts."""
     from transformers import AutoTokenizer
 
     try:
@@ -103,8 +189,7 @@ def _load(path: Path, max_length: int) -> Any:
             f"the tokenizer in {path} does not load: {type(error).__name__}: {error}"
         ) from error
     rust.no_padding()
-    rust.enable_truncation(max_length, direction=tokenizer.truncation_side)
-    return rust
+    return rust, str(tokenizer.truncation_side)
 
 
 def _calls(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -112,7 +197,7 @@ def _calls(texts: Sequence[str]) -> Iterator[list[str]]:
     part: list[str] = []
     characters = 0
     for text in texts:
-        size = min(len(text), TEXT_CHARACTERS)
+        size = len(text)
         if part and (characters + size > CALL_CHARACTERS or len(part) == CALL_TEXTS):
             yield part
             part, characters = [], 0

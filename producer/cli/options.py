@@ -126,11 +126,21 @@ class ScoringOptions:
             "--max-length",
             min=8,
             metavar="TOKENS",
-            help="Cut texts after so many tokens; the model's own limit when left out.",
+            help="Tokens the model reads at once; its own limit when left out.",
             rich_help_panel=SCORING,
             show_default=False,
         ),
     ] = None
+    long_text: Annotated[
+        Literal["truncate", "windows", "windows-max"],
+        typer.Option(
+            "--long-text",
+            help="What becomes of tokens behind the length: cut off, or scored in further windows "
+            "with an overlap of a quarter, whose scores are averaged (windows) or of which the "
+            "strongest counts (windows-max).",
+            rich_help_panel=SCORING,
+        ),
+    ] = "truncate"
     token_budget: Annotated[
         int | None,
         typer.Option(
@@ -201,6 +211,7 @@ class ScoringOptions:
             id_columns=tuple(self.id_column),
             chunk_rows=self.chunk_rows,
             max_length=self.max_length,
+            long_text=self.long_text,
             token_budget=self.token_budget,
             dtype=self.dtype,
             all_scores=self.all_scores,

@@ -160,13 +160,14 @@ def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str,
     """Return a forecast as names and values to print."""
     rates = (tokens_per_second,) if tokens_per_second else REFERENCE_RATES
     times = ", ".join(f"{duration(made.tokens / r)} at {r:,} tokens/s" for r in rates)
+    lengths = "texts cut at" if made.long_text == "truncate" else "long texts in windows of"
     skipped = {f"skipped [{s.code}]": f"{s.uri}: {s.reason}" for s in made.skipped_files}
     return {
         "files": made.files,
         "rows": made.rows,
         "chunks": made.chunks,
         "text": size(made.text_bytes),
-        "tokens": f"about {made.tokens:,}, texts cut at {made.max_length}",
+        "tokens": f"about {made.tokens:,}, {lengths} {made.max_length}",
         "time": times,
         "model": f"{made.model}, digest {made.model_digest[:12]}",
         "labels": ", ".join(made.labels),

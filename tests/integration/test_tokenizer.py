@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ModelIncompatible
-from support.families import save_tiny_classifier
+from support.families import change_json, save_tiny_classifier
 from worker.tokenizer import CALL_TEXTS, TEXT_CHARACTERS, Tokenizer
 
 FAMILIES = ("bert", "deberta-v2", "gpt2", "roberta", "xlnet")
@@ -166,6 +166,119 @@ def test_a_text_longer_than_is_looked_at_counts_as_truncated(bert: Path) -> None
     assert encoded.truncated.tolist() == [True]
 
 
+# Around the length at which a text is cut before it is tokenized, for 16 tokens.
+LONG_TEXTS = st.lists(
+    st.sampled_from(
+        ["a", "the film", "was", "unbelievably", "été", ". ", "  ", "好", "a" * 60, "\n"]
+    ),
+    max_size=120,
+).map(" ".join)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=50)
+@given(texts=st.lists(LONG_TEXTS, min_size=1, max_size=8))
+def test_cutting_long_texts_short_changes_neither_ids_nor_marks(
+    folders: dict[str, Path], family: str, texts: list[str]
+) -> None:
+    cutting = Tokenizer(folders[family], 16)
+    whole = Tokenizer(folders[family], 16)
+    whole._keeps_prefixes = False
+
+    encoded, expected = cutting.encode(texts), whole.encode(texts)
+
+    assert cutting._keeps_prefixes
+    assert as_lists(encoded.ids) == as_lists(expected.ids)
+    assert encoded.truncated.tolist() == expected.truncated.tolist()
+    assert encoded.failed.tolist() == expected.failed.tolist()
+
+
+def test_a_text_whose_cut_leaves_too_few_tokens_is_tokenized_whole(bert: Path) -> None:
+    text = "x" * 500 + " a " + "dull " * 50
+
+    encoded = Tokenizer(bert, 16).encode([text])
+
+    assert as_lists(encoded.ids) == reference(bert, [text], 16)
+    assert len(encoded.ids[0]) == 16
+    assert encoded.truncated[0]
+
+
+def test_a_tokenizer_that_keeps_the_end_of_a_text_reads_the_end(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path / "left", "bert")
+    change_json(folder / "tokenizer_config.json", truncation_side="left")
+    texts = ["the lazy dog " * 100 + "what style", "style", "a " * TEXT_CHARACTERS + "what style"]
+
+    encoded = Tokenizer(folder, 16).encode(texts)
+
+    assert as_lists(encoded.ids)[:2] == reference(folder, texts[:2], 16)
+    assert as_lists(encoded.ids)[0][-3:] == as_lists(encoded.ids)[2][-3:]
+    assert encoded.truncated.tolist() == [True, False, True]
+
+
+def windows_by_hand(folder: Path, text: str, max_length: int) -> list[list[int]]:
+    """Cut the tokens of a text into windows, each with a quarter of the one before."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    whole = tokenizer(text)["input_ids"]
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    head = next(i for i in range(len(whole)) if whole[i : i + len(tokens)] == tokens)
+    before, after = whole[:head], whole[head + len(tokens) :]
+    room = max_length - len(before) - len(after)
+    starts = range(0, max(1, len(tokens) - room // 4), room - room // 4)
+    return [before + tokens[i : i + room] + after for i in starts]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=50)
+@given(texts=st.lists(LONG_TEXTS.filter(str.strip), min_size=1, max_size=4))
+def test_windows_hold_every_token_of_a_text_and_a_quarter_of_each_comes_twice(
+    folders: dict[str, Path], family: str, texts: list[str]
+) -> None:
+    encoded = Tokenizer(folders[family], 16).encode(texts, "windows")
+
+    by_hand = [windows_by_hand(folders[family], text, 16) for text in texts]
+    assert as_lists(encoded.ids) == [window for text in by_hand for window in text]
+    assert encoded.passages.tolist() == [len(text) for text in by_hand]
+    assert encoded.tokens().tolist() == [sum(map(len, text)) for text in by_hand]
+    assert not encoded.truncated.any()
+
+
+def test_windows_of_one_call_leave_the_next_call_as_it_would_be_alone(bert: Path) -> None:
+    texts = ["the lazy dog " * 20, "style"]
+    tokenizer = Tokenizer(bert, 16)
+    alone = tokenizer.encode(texts)
+
+    windows = tokenizer.encode(texts, "windows")
+    again = tokenizer.encode(texts)
+
+    assert len(windows.ids) > len(again.ids) == 2
+    assert as_lists(again.ids) == as_lists(alone.ids)
+
+
+def test_a_text_of_more_characters_than_are_looked_at_is_cut_in_windows_as_well(
+    bert: Path,
+) -> None:
+    shorter, longer = ("a " * (TEXT_CHARACTERS // 2 + more) for more in (0, 1))
+
+    encoded = Tokenizer(bert, 512 // 4).encode([shorter, longer], "windows-max")
+
+    assert encoded.truncated.tolist() == [False, True]
+    assert encoded.passages[0] == encoded.passages[1] > 1_000
+
+
+def test_taken_texts_come_with_all_their_passages(bert: Path) -> None:
+    texts = ["the lazy dog " * 20, "style", "\ud800", "what a dull story " * 20]
+    encoded = Tokenizer(bert, 16).encode(texts, "windows")
+
+    taken = encoded.take(np.array([3, 1, 1]))
+
+    alone = Tokenizer(bert, 16).encode([texts[3], texts[1], texts[1]], "windows")
+    assert as_lists(taken.ids) == as_lists(alone.ids)
+    assert taken.passages.tolist() == alone.passages.tolist()
+    assert encoded.failed.tolist() == [False, False, True, False]
+
+
 def test_a_time_limit_is_not_taken_for_a_bad_text(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +286,8 @@ def test_a_time_limit_is_not_taken_for_a_bad_text(
         pass
 
     class Interrupted:
+        def enable_truncation(self, length: int, *, direction: str) -> None: ...
+
         def encode_batch_fast(self, texts: list[str]) -> None:
             raise TimeLimit
 

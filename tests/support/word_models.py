@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.job import ModelPin, ProblemType
+from schemas.job import LongText, ModelPin, ProblemType
 from worker.engine import BetweenBatches
 from worker.models import LoadedModel
 from worker.tokenizer import Encoded, Tokenizer
@@ -21,12 +21,13 @@ BATCH_ROWS = 16
 class WordTokenizer:
     """Gives each word its length as its id, and cuts after `MAX_WORDS` words."""
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Return the ids of `texts`."""
+    def encode(self, texts: Sequence[str], _long_text: LongText = "truncate") -> Encoded:
+        """Return the ids of `texts`, each in one passage."""
         words = [[] if REFUSED in text else text.split() for text in texts]
         ids = [np.array([len(word) for word in row[:MAX_WORDS]], np.int32) for row in words]
         return Encoded(
             ids=ids,
+            passages=np.ones(len(ids), np.int64),
             truncated=np.array([len(row) > MAX_WORDS for row in words], np.bool_),
             failed=np.array([row.size == 0 for row in ids], np.bool_),
         )

@@ -2,12 +2,15 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.errors import DeviceOutOfMemory, InputCorrupt, LeaseLost, StorageUnavailable
@@ -18,8 +21,9 @@ from support import bad_corpora, corpora
 from support.files import limited_to, open_under
 from support.scoring import plan_job, prefetching_threads, result_of, score, score_all
 from support.texts import awkward_texts
-from support.word_models import MAX_WORDS, REFUSED, word_model
+from support.word_models import MAX_WORDS, REFUSED, WordEngine, word_model
 from worker.chunk import prefetched
+from worker.engine import BetweenBatches
 from worker.heartbeat import HandBack
 from worker.reader import WINDOW_ROWS
 
@@ -47,6 +51,11 @@ def job_of(tmp_path: Path, texts: list[str | None], **spec: Any) -> Manifest:
     table = corpora.make_table(texts)
     path = corpora.write_table(tmp_path / "corpus.parquet", table, row_group_rows=1_000)
     return plan_job(Storage(), path, tmp_path / "scored", word_model(), **spec)
+
+
+def different_texts(count: int) -> list[str | None]:
+    """Return texts of two words of which no two have the same tokens."""
+    return [f"{'a' * (1 + n // 128)} {'b' * (1 + n % 128)}" for n in range(count)]
 
 
 def test_the_account_adds_up_and_lies_in_the_footer_of_the_result(tmp_path: Path) -> None:
@@ -172,13 +181,54 @@ def test_ids_in_dictionaries_and_nested_ids_keep_type_and_values(tmp_path: Path)
 
 def test_progress_is_told_before_each_window_and_between_batches(tmp_path: Path) -> None:
     told: list[int] = []
-    manifest = job_of(tmp_path, ["one two"] * (WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
+    manifest = job_of(tmp_path, different_texts(WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
 
     score(Storage(), manifest, word_model(), progress=told.append)
 
     assert told.count(0) == 2
     assert told[:3] == [0, 32, 64]
     assert told[-2:] == [0, 20]
+
+
+def test_rows_with_the_same_tokens_are_scored_once_and_all_have_the_score(tmp_path: Path) -> None:
+    told: list[int] = []
+    texts: list[str | None] = ["a good film", "no", "a  good film", None, "a good film"]
+    manifest = job_of(tmp_path, texts * 1_000, chunk_rows=5_000, all_scores=True)
+
+    account = score(Storage(), manifest, word_model(), progress=told.append)
+
+    rows = result_of(Storage(), manifest).to_pylist()
+    windows = 2
+    assert told == [0, 3 + 1] * windows
+    assert account is not None
+    assert account.tokens == sum(row["n_tokens"] for row in rows) == 1_000 * (3 * 3 + 1)
+    assert rows[0]["scores"] != rows[1]["scores"]
+    assert {str(row["scores"]) for row in rows[0::5]} == {str(rows[0]["scores"])}
+    assert {str(row["scores"]) for row in rows[2::5]} == {str(rows[0]["scores"])}
+
+
+class Choosy(WordEngine):
+    """Refuses rows that begin with a word of three letters."""
+
+    def forward(
+        self, token_ids: Sequence[NDArray[np.int32]], between: BetweenBatches | None = None
+    ) -> NDArray[np.float32]:
+        if any(ids[0] == 3 for ids in token_ids):
+            raise RuntimeError("refused")
+        return super().forward(token_ids, between)
+
+
+def test_rows_with_the_same_tokens_share_their_error(tmp_path: Path) -> None:
+    texts: list[str | None] = ["odd one", "good", None, "odd one", "fine here", "odd one"]
+    manifest = job_of(tmp_path, texts)
+
+    account = score(Storage(), manifest, replace(word_model(), engine=Choosy()))
+
+    errors = result_of(Storage(), manifest)["error"].to_pylist()
+    refused = "scoring_failed"
+    assert account is not None
+    assert account.errors == {refused: 3, "text_null": 1}
+    assert errors == [refused, None, "text_null", refused, None, refused]
 
 
 def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
@@ -196,7 +246,7 @@ def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
 def test_an_engine_that_fails_leaves_nothing_behind(
     tmp_path: Path, scratch: Path, batch: int, error: BaseException
 ) -> None:
-    manifest = job_of(tmp_path, TEXTS * 2_000, chunk_rows=20_000)
+    manifest = job_of(tmp_path, different_texts(12_000), chunk_rows=20_000)
     model = word_model(before_batch=fail_in_batch(batch, error))
 
     with pytest.raises(type(error)):

@@ -43,7 +43,7 @@ def rows_of(
     all_scores: bool = True,
 ) -> pa.Table:
     model = word_model(problem_type, labels)
-    tokenized = tokenize(window, model.tokenizer)
+    tokenized = tokenize(window, model.tokenizer, "truncate")
     return result_rows(
         tokenized,
         score_rows(model.engine.forward(tokenized.encoded.ids), problem_type),
@@ -151,7 +151,7 @@ def test_a_window_without_id_columns_has_its_rows_all_the_same() -> None:
 
 def test_a_row_that_was_not_scored_has_the_reason_given_for_it() -> None:
     model = word_model()
-    tokenized = tokenize(window_of([None, b"good", b"bad", b"a film"]), model.tokenizer)
+    tokenized = tokenize(window_of([None, b"good", b"bad", b"a film"]), model.tokenizer, "truncate")
     logits = model.engine.forward(tokenized.encoded.ids)
     logits[[0, 2]] = np.nan
 
@@ -175,7 +175,7 @@ def test_a_row_that_was_not_scored_has_the_reason_given_for_it() -> None:
 
 def test_scores_for_another_number_of_rows_are_a_bug_and_no_result() -> None:
     model = word_model()
-    tokenized: TokenizedWindow = tokenize(window_of([b"good", b"bad"]), model.tokenizer)
+    tokenized: TokenizedWindow = tokenize(window_of([b"good", b"bad"]), model.tokenizer, "truncate")
     logits = model.engine.forward(tokenized.encoded.ids[:1])
 
     with pytest.raises(AssertionError, match="1 scores for 2 rows"):

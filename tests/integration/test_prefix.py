@@ -1,0 +1,150 @@
+"""The tokens before a boundary are the first tokens of the whole text, whatever follows it."""
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from support.families import tiny_tokenizer
+from support.minilm import minilm_encoder
+from support.texts import ODD
+from worker.prefix import BOUNDARY, SEARCHED_CHARACTERS, keeps_prefixes, prefix
+
+pytestmark = pytest.mark.integration
+
+# WordPiece, byte-level BPE without and with special tokens, Unigram behind two sets of normalizers.
+TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2")
+
+# What tokenizers look at: kinds of spaces, marks that join, contractions, special tokens.
+ODDITIES = [
+    *(" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u200b", "\u200d", "\ufeff", "\x00"),
+    *("e\u0301", "\u0301", "ﬁ", "ß", "İ", "Σ", "ς", "ͺ", "´", "ﷺ", "각", "각", "好", "क्ष"),
+    *("'s", "'", "``", "''", ".", ",", "-", "▁", "##", "½", "٣", "😀", "👩\u200d👧"),
+    *("[SEP]", "[MASK]", "<mask>", "</s>", "<|endoftext|>", "<sep>"),
+]
+WORDS = ["a", "the", "film", "isn't", "été", "фильм", "ταινία", "영화", "פילם", "فيلم", "7", "1999"]
+PART = st.sampled_from(ODDITIES) | st.sampled_from(WORDS) | st.text(max_size=3)
+TEXT = st.lists(PART | st.just(" "), max_size=30).map("".join)
+
+
+@cache
+def rust(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    if name != "minilm":
+        return tiny_tokenizer(name).backend_tokenizer
+    made = AutoTokenizer.from_pretrained(minilm_encoder()).backend_tokenizer
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(deadline=None, max_examples=400)
+@given(before=TEXT, first=st.sampled_from(WORDS), second=st.sampled_from(WORDS), after=TEXT)
+@example(before="", first="a", second="a", after=" ".join(ODD.values()))
+def test_the_tokens_before_each_boundary_are_those_of_the_whole_text(
+    name: str, before: str, first: str, second: str, after: str
+) -> None:
+    tokenizer = rust(name)
+    text = f"{before}{first} {second}{after}"
+
+    whole = tokenizer.encode(text, add_special_tokens=False).ids
+    for found in BOUNDARY.finditer(text):
+        part = tokenizer.encode(text[: found.start()], add_special_tokens=False).ids
+        assert part == whole[: len(part)]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_tokenizers_of_the_families_keep_prefixes(name: str) -> None:
+    assert keeps_prefixes(rust(name))
+
+
+def words() -> Tokenizer:
+    """Return a tokenizer that keeps prefixes, to be spoilt."""
+    made = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
+
+
+def with_added(content: str) -> Tokenizer:
+    made = words()
+    made.add_tokens([AddedToken(content)])
+    return made
+
+
+def with_model(model: Any) -> Tokenizer:
+    made = Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
+
+
+def with_normalizer(*parts: Any) -> Tokenizer:
+    made = words()
+    made.normalizer = normalizers.Sequence(list(parts))
+    return made
+
+
+def with_pre_tokenizer(*parts: Any) -> Tokenizer:
+    made = words()
+    made.pre_tokenizer = pre_tokenizers.Sequence(list(parts))
+    return made
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        with_added("new york"),
+        with_added("new\u00a0york"),
+        with_model(models.BPE(dropout=0.1)),
+        with_normalizer(normalizers.NFC(), normalizers.Replace(Regex("a b"), "c")),
+        with_normalizer(normalizers.Replace("a b", "c")),
+        with_normalizer(normalizers.Replace(" ", "▁")),
+        with_normalizer(normalizers.ByteLevel()),
+        with_pre_tokenizer(pre_tokenizers.Digits()),
+        with_pre_tokenizer(pre_tokenizers.Split(Regex(r"\S+ \S+"), "isolated")),
+        with_pre_tokenizer(pre_tokenizers.ByteLevel(use_regex=False)),
+        with_pre_tokenizer(pre_tokenizers.Metaspace(split=False)),
+        with_pre_tokenizer(
+            pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex("a(?= b)"), "isolated")
+        ),
+        Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")),
+    ],
+)
+def test_a_tokenizer_that_may_look_across_a_boundary_is_known(spoilt: Tokenizer) -> None:
+    assert keeps_prefixes(words())
+    assert not keeps_prefixes(spoilt)
+
+
+def test_what_stands_at_a_boundary_is_a_letter_or_digit_in_every_form_of_unicode() -> None:
+    every = [chr(number) for number in range(0x10FFFF) if not 0xD800 <= number < 0xE000]
+    plain = [one for one in every if re.search(BOUNDARY, f"{one} a")]
+
+    assert len(plain) > 10_000
+    assert plain == [one for one in every if re.search(BOUNDARY, f"a {one}")]
+    for one in plain:
+        forms = {
+            one.lower(),
+            *(unicodedata.normalize(f, one) for f in ("NFC", "NFD", "NFKC", "NFKD")),
+        }
+        assert all(unicodedata.category(form[0])[0] in "LN" for form in forms)
+        assert not any(letter.isspace() for form in forms for letter in form)
+
+
+def test_a_text_is_cut_at_its_first_boundary_from_the_least_length_on() -> None:
+    assert prefix("one two three", 0) == "one"
+    assert prefix("one two three", 4) == "one two"
+    assert prefix("one two three", 8) == "one two three"
+    assert prefix("one, two  three", 0) == "one, two  three"
+
+
+def test_a_text_without_a_boundary_nearby_stays_whole() -> None:
+    text = "x" * SEARCHED_CHARACTERS + " and more"
+
+    assert prefix(text, 0) == text
+    assert prefix(text, 10) == "x" * SEARCHED_CHARACTERS

@@ -1,0 +1,107 @@
+r"""Cuts a text short where that cannot change the tokens before the cut.
+
+A **boundary** is a single space between two plain letters or digits. Where a tokenizer does nothing
+that looks across one, the tokens of the text before a boundary are the first tokens of the whole
+text, to the last one. Its parts are known by name, and each holds for a reason:
+
+- No normalizer joins or moves characters across a boundary: letters and spaces start a character
+  of their own in every form of Unicode, and only spaces next to spaces are ever collapsed.
+- The pre-tokenizer ends a piece there, whatever follows: all of them split at spaces, and a space
+  between letters is the whole run.
+- The model makes tokens of each piece by itself.
+- No added token reaches across: none contains white space.
+
+A part that is not named here makes a tokenizer of which nothing is known, and its texts stay whole.
+"""
+
+import json
+import re
+from typing import Any
+
+# Letters that are the same under all four normal forms, or turn into letters and accents.
+_PLAIN = "0-9A-Za-zÀ-ÖØ-öø-ɏΑ-ΡΣ-ωЀ-ҁא-תء-ي가-힣"
+BOUNDARY = re.compile(f"(?<=[{_PLAIN}]) (?=[{_PLAIN}])")
+# Characters in which a boundary is looked for: text without one there rarely has one later.
+SEARCHED_CHARACTERS = 1_000
+
+_NORMALIZERS = frozenset(
+    {
+        *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled"),
+        *("Prepend", "Strip", "StripAccents"),
+    }
+)
+# Patterns of SentencePiece's models: a boundary is one space, which they leave alone.
+_SPACE_PATTERNS = (r" {2,}", r"\s{2,}|[\n\r\t]")
+_MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
+
+
+def prefix(text: str, least: int) -> str:
+    """Return `text` up to its first boundary from `least` on; all of it when none is near."""
+    found = BOUNDARY.search(text, least, least + SEARCHED_CHARACTERS)
+    return text if found is None else text[: found.start()]
+
+
+def keeps_prefixes(rust: Any) -> bool:
+    """Tell whether the tokens before a boundary are the same whatever follows it.
+
+    Args:
+        rust: A `tokenizers.Tokenizer`.
+    """
+    added = [token.content for token in rust.get_added_tokens_decoder().values()]
+    model = type(rust.model).__name__
+    return (
+        all(_normalizer_keeps(part) for part in _parts(rust.normalizer, "normalizers"))
+        and _pre_tokenizers_keep(_parts(rust.pre_tokenizer, "pretokenizers"))
+        and (model in _MODELS and not getattr(rust.model, "dropout", None))
+        and all(_is_word(word) and _is_word(_normalized(rust, word)) for word in added)
+        and _normalized(rust, "a a") == "a a"
+    )
+
+
+def _is_word(text: str) -> bool:
+    return text.split() == [text]
+
+
+def _normalized(rust: Any, text: str) -> str:
+    return text if rust.normalizer is None else str(rust.normalizer.normalize_str(text))
+
+
+def _parts(component: Any, members: str) -> list[dict[str, Any]]:
+    """Return what a normalizer or pre-tokenizer consists of, one after the other."""
+    if component is None:
+        return []
+    return _flat(json.loads(component.__getstate__()), members)
+
+
+def _flat(state: dict[str, Any], members: str) -> list[dict[str, Any]]:
+    if state["type"] != "Sequence":
+        return [state]
+    return [part for member in state[members] for part in _flat(member, members)]
+
+
+def _normalizer_keeps(part: dict[str, Any]) -> bool:
+    if part["type"] != "Replace":
+        return part["type"] in _NORMALIZERS
+    pattern = part["pattern"]
+    if "String" in pattern:
+        return not re.search(r"\s", pattern["String"])
+    return pattern["Regex"] in _SPACE_PATTERNS
+
+
+def _pre_tokenizers_keep(parts: list[dict[str, Any]]) -> bool:
+    """Tell whether one of them splits at spaces and all look at a character or a word alone."""
+    splitting = [_splits_at_spaces(part) for part in parts]
+    local = [part["type"] in ("Digits", "Punctuation") for part in parts]
+    return any(splitting) and all(a or b for a, b in zip(splitting, local, strict=True))
+
+
+def _splits_at_spaces(part: dict[str, Any]) -> bool:
+    match part["type"]:
+        case "BertPreTokenizer" | "Whitespace" | "WhitespaceSplit":
+            return True
+        case "ByteLevel":
+            return bool(part["use_regex"])
+        case "Metaspace":
+            return bool(part["split"])
+        case _:
+            return False
