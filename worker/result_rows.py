@@ -12,9 +12,10 @@ from schemas.errors import RowError
 from schemas.job import LongText
 from schemas.results import result_schema
 from worker.distinct import distinct
+from worker.encoded import Encoded
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
-from worker.tokenizer import Encoded, Tokenizer
+from worker.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,10 +52,14 @@ def storage(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return Storage(StorageSettings())
 
 
-def load(folder: Path, cache: Path) -> LoadedModel:
+def load(folder: Path, cache: Path, max_length: int | None = None) -> LoadedModel:
     local = Storage()
     return load_model(
-        ModelStore(local, cache), pin_model(local, str(folder)), device="cpu", threads=1
+        ModelStore(local, cache),
+        pin_model(local, str(folder)),
+        max_length=max_length,
+        device="cpu",
+        threads=1,
     )
 
 
@@ -123,6 +127,41 @@ def test_awkward_texts_get_their_code_or_a_score_from_a_real_tokenizer(
     assert errors == {"null": "text_null", **blank, **invalid}
     assert all(math.isfinite(row["score"]) for row in rows.values() if not row["error"])
     assert rows["million_characters"]["truncated"]
+
+
+def test_a_long_text_in_windows_gets_the_mean_of_what_its_windows_get_alone(
+    tmp_path: Path, folder: tuple[ProblemType, Path]
+) -> None:
+    storage, (problem_type, place) = Storage(), folder
+    long, short = " ".join(ordinary_texts(20)), "a fine film"
+    path = corpora.write_table(
+        tmp_path / "a.parquet", corpora.make_table([short, long, None, long])
+    )
+    model = load(place, tmp_path / "cache", max_length=24)
+    manifest = plan_job(
+        storage,
+        path,
+        tmp_path / "scored",
+        model,
+        long_text="windows",
+        max_length=24,
+        all_scores=True,
+    )
+
+    account = score(storage, manifest, model)
+
+    rows = result_of(storage, manifest).to_pylist()
+    ids = model.tokenizer.encode([long], "windows").ids
+    alone = np.concatenate([model.engine.forward([row]) for row in ids])
+    expected = probabilities(alone, problem_type).mean(axis=0)
+    assert len(ids) > 5
+    np.testing.assert_allclose(rows[1]["scores"], expected, atol=TOLERANCE)
+    assert rows[1]["scores"] == rows[3]["scores"]
+    assert rows[1]["n_tokens"] == sum(map(len, ids))
+    assert [row["truncated"] for row in rows] == [False] * 4
+    assert [row["error"] for row in rows] == [None, None, "text_null", None]
+    assert account is not None
+    assert account.tokens == sum(row["n_tokens"] for row in rows)
 
 
 def test_a_second_attempt_on_s3_returns_nothing_and_leaves_the_object_as_it_is(

@@ -64,7 +64,13 @@ def score_corpus(folder: Path, model: Path, **spec: Any) -> Path:
         table = corpora.make_table(TEXTS, first_id=number * ROWS_PER_FILE)
         corpora.write_table(folder / "corpus" / f"{number}.parquet", table, row_group_rows=10)
     pinned = pin_model(storage, str(model))
-    loaded = load_model(ModelStore(storage, folder / "cache"), pinned, device="cpu", threads=1)
+    loaded = load_model(
+        ModelStore(storage, folder / "cache"),
+        pinned,
+        max_length=spec.get("max_length"),
+        device="cpu",
+        threads=1,
+    )
     manifest = plan_job(storage, folder / "corpus", folder / "scored", loaded, **spec)
     score_all(storage, manifest, loaded)
     finalize(storage, manifest, survey(storage, manifest))
@@ -189,6 +195,24 @@ def test_the_values_of_a_regression_are_compared_as_well(
 
     assert (sound.rows, sound.findings) == (30, [])
     assert [(f.kind, f.chunk, f.count) for f in changed.findings] == [(FindingKind.RESCORED, 0, 2)]
+
+
+@pytest.mark.parametrize("long_text", ["windows", "windows-max"])
+def test_texts_that_were_scored_in_windows_are_scored_so_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_text: str
+) -> None:
+    monkeypatch.setenv("BULKSCORE_MODEL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("BULKSCORE_TORCH_THREADS", "1")
+    model = tiny_model(tmp_path / "model")
+    job = Scored(score_corpus(tmp_path, model, long_text=long_text, max_length=16))
+
+    deep = deep_check(job.storage, job.output, rows=1_000)
+    report = verify(job.storage, job.output, deep=deep)
+
+    assert (deep.rows, deep.findings) == (job.manifest.rows, [])
+    assert not report.findings
+    lengths = pq.read_table(layout.result(job.output, 0))["n_tokens"].to_pylist()
+    assert max(lengths) > 1_000  # the long one, in windows of 16
 
 
 def test_the_command_needs_no_broker_and_says_how_many_rows_were_scored_again(

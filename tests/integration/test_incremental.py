@@ -246,6 +246,7 @@ def test_of_submitters_at_once_one_creates_the_job_and_all_return_it(
         {"max_length": 64},
         {"all_scores": True},
         {"dtype": "fp16"},
+        {"long_text": "windows"},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.job import LongText, ModelPin, ProblemType
+from worker.encoded import Encoded
 from worker.engine import BetweenBatches
 from worker.models import LoadedModel
-from worker.tokenizer import Encoded, Tokenizer
+from worker.tokenizer import Tokenizer
 
 LABELS = ("negative", "neutral", "positive")
 MAX_WORDS = 12

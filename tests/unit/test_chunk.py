@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.errors import DeviceOutOfMemory, InputCorrupt, LeaseLost, StorageUnavailable
-from schemas.job import Manifest
+from schemas.job import LongText, Manifest
 from schemas.results import ResultAccount, read_account
 from schemas.storage import Storage
 from support import bad_corpora, corpora
 from support.files import limited_to, open_under
 from support.scoring import plan_job, prefetching_threads, result_of, score, score_all
 from support.texts import awkward_texts
-from support.word_models import MAX_WORDS, REFUSED, WordEngine, word_model
+from support.word_models import MAX_WORDS, REFUSED, WordEngine, WordTokenizer, word_model
 from worker.chunk import prefetched
+from worker.encoded import Encoded
 from worker.engine import BetweenBatches
 from worker.heartbeat import HandBack
 from worker.reader import WINDOW_ROWS
+from worker.tokenizer import Tokenizer
 
 TEXTS: list[str | None] = [
     "a good film",
@@ -229,6 +231,34 @@ def test_rows_with_the_same_tokens_share_their_error(tmp_path: Path) -> None:
     assert account is not None
     assert account.errors == {refused: 3, "text_null": 1}
     assert errors == [refused, None, "text_null", refused, None, refused]
+
+
+class PairTokenizer(WordTokenizer):
+    """Cuts texts into passages of two words where they are asked for."""
+
+    def encode(self, texts: Sequence[str], long_text: LongText = "truncate") -> Encoded:
+        found = super().encode(texts)
+        pairs = [[ids[i : i + 2] for i in range(0, len(ids), 2)] for ids in found.ids]
+        return replace(
+            found,
+            ids=[pair for text in pairs for pair in text],
+            passages=np.array([len(text) for text in pairs]),
+        )
+
+
+def test_a_passage_that_is_refused_is_the_error_of_its_row_alone(tmp_path: Path) -> None:
+    texts: list[str | None] = ["so many fine words", "in here odd one", "odd", None, "a good film"]
+    model = replace(word_model(), engine=Choosy(), tokenizer=cast("Tokenizer", PairTokenizer()))
+    manifest = job_of(tmp_path, texts, long_text="windows")
+
+    account = score(Storage(), manifest, model)
+
+    rows = result_of(Storage(), manifest).to_pylist()
+    assert account is not None
+    assert account.errors == {"scoring_failed": 2, "text_null": 1}
+    refused = "scoring_failed"
+    assert [row["error"] for row in rows] == [None, refused, refused, "text_null", None]
+    assert [row["n_tokens"] for row in rows] == [4, 0, 0, 0, 3]
 
 
 def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
