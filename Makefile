@@ -5,8 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Installed before everything else, so that a CPU or CUDA build of your choice stays in place.
 TORCH ?= torch==2.13.0
-# Cheap tests first. `make test TESTS=tests/unit` or `ARGS='-k lease'` narrows a run.
-TESTS ?= $(wildcard tests/unit tests/integration tests/acceptance tests/chaos)
+# The longest first, so that both halves of a run end together. `make test TESTS=tests/unit` or
+# `ARGS='-k lease'` narrows a run; JOBS=0 runs one test after the other.
+TESTS ?= $(wildcard tests/acceptance tests/chaos tests/integration tests/unit)
+JOBS ?= 2
 ARGS ?=
 # Of a chaos run; FAULTS ends it after so many instead of after MINUTES.
 SEED ?= 1
@@ -39,7 +41,7 @@ demo: $(RUN_STAMP) ## Score a small corpus from start to finish on this machine
 	$(BIN)/python -m producer.demo
 
 test: $(TEST_STAMP) ## Run unit, integration, acceptance and short chaos tests
-	$(BIN)/python -m pytest --durations=15 $(ARGS) $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS) $(TESTS)
 
 chaos: $(TEST_STAMP) ## Break everything at random: SEED=7 MINUTES=10, or FAULTS=200
 	PYTHONPATH=tests $(BIN)/python -m support.chaos --seed $(SEED) --minutes $(MINUTES) --faults $(FAULTS) $(ARGS)

@@ -147,6 +147,6 @@ def test_wrong_credentials_for_storage_are_told_apart_from_storage_that_is_away(
     shown = stack.cli("verify", ceph_bucket.key_uri("scored"), env=env)
 
     for told in (done, shown):
-        assert_unreachable(told, "error [access_denied]", f"s3://{ceph_bucket.name}")
+        assert_unreachable(told, "error [credentials_refused]", f"s3://{ceph_bucket.name}")
         assert "not-it" not in told.stderr
     assert ceph_bucket.filesystem().ls(ceph_bucket.uri) == []
