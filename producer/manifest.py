@@ -105,9 +105,9 @@ def manifest_if_there(storage: Storage, output: str) -> Manifest | None:
     try:
         return read_manifest(storage, output)
     except ManifestMissing:
-        if storage.exists(layout.manifest(output)):
-            raise
-        return None
+        if not storage.exists(layout.manifest(output)):
+            return None
+    return read_manifest(storage, output)  # created a moment ago, or damaged
 
 
 def new_job_id() -> str:

@@ -203,11 +203,18 @@ def test_a_wait_that_sees_nothing_move_settles_what_the_ledger_missed(
     job_bench.worker.work(most=3)
     deployment = Deployment.from_environment()
     manifest = read_manifest(deployment.storage, str(job_bench.output))
+    store_result(
+        deployment.storage,
+        manifest,
+        3,
+        rows=25,
+        rows_scored=25,
+        model_digest=manifest.model.digest,
+    )
     told: list[str] = []
     follower = watch.Follower(deployment, manifest, keep_queued=False, tell=told.append)
     progress = follower.follow(timeout_seconds=30)
-    next(progress)
-    store_result(deployment.storage, manifest, 3)
+    assert next(progress).chunks_done == 3
 
     wait_until(lambda: next(progress).chunks_done == 4, timeout=20)
 

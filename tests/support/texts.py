@@ -57,8 +57,9 @@ def ordinary_texts(count: int, seed: int = 0, *, longest: int = 40) -> list[str]
 
 
 def distinct_texts(count: int) -> list[str]:
-    """Make texts of three words, no two alike: equal ones would be scored once."""
-    combinations = itertools.islice(itertools.product(WORDS, repeat=3), count)
+    """Make texts of equal length, no two alike: equal ones would be scored once."""
+    words = [word for word in WORDS if len(word) == 4]
+    combinations = itertools.islice(itertools.product(words, repeat=5), count)
     return [" ".join(words) for words in combinations]
 
 
