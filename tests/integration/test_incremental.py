@@ -18,20 +18,11 @@ from schemas.job import JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks, read_manifest
 from schemas.storage import Storage
 from support import bad_corpora, corpora
+from support.stored_jobs import model_pin
 
 pytestmark = pytest.mark.integration
 
-MODEL = ModelPin(
-    ref="models/sentiment",
-    name="sentiment",
-    uri="/models/sentiment",
-    digest="d" * 64,
-    files=(),
-    model_type="bert",
-    problem_type="single_label_classification",
-    labels=("negative", "positive"),
-    max_length=512,
-)
+MODEL = model_pin()
 
 
 @pytest.fixture

@@ -9,27 +9,18 @@ from producer.corpus import find_files
 from producer.footers import TAIL_BYTES, read_footers
 from producer.manifest import create_job
 from schemas.errors import InputCorrupt, InputMissing, OutputTaken, StorageUnavailable
-from schemas.job import JobSpec, Manifest, ModelPin
+from schemas.job import JobSpec, Manifest
 from schemas.manifest import read_chunks, read_manifest
 from schemas.settings import StorageSettings
 from schemas.storage import Storage
 from support import corpora
 from support.daemon import free_port
 from support.s3 import S3Bucket
+from support.stored_jobs import model_pin
 
 pytestmark = pytest.mark.integration
 
-MODEL = ModelPin(
-    ref="m",
-    name="m",
-    uri="/m",
-    digest="d" * 64,
-    files=(),
-    model_type="bert",
-    problem_type="single_label_classification",
-    labels=("a", "b"),
-    max_length=512,
-)
+MODEL = model_pin()
 
 
 @pytest.fixture

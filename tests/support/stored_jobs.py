@@ -36,20 +36,26 @@ def store_job(
     return manifest
 
 
+def model_pin(**changes: Any) -> ModelPin:
+    """Return the pin of a model of two labels that is nowhere."""
+    values: dict[str, Any] = {
+        "ref": "models/sentiment",
+        "name": "sentiment",
+        "uri": "/models/sentiment",
+        "digest": "d" * 64,
+        "files": (),
+        "model_type": "bert",
+        "problem_type": "single_label_classification",
+        "labels": ("negative", "positive"),
+        "max_length": 512,
+    }
+    return ModelPin(**{**values, **changes})
+
+
 def make_manifest(output: str, table: ChunkTable, job_id: str, **spec: Any) -> Manifest:
     """Return the manifest of a job with one input file."""
     rows = CHUNK_ROWS * len(table)
-    model = ModelPin(
-        ref="model",
-        name="model",
-        uri="model",
-        digest="0" * 64,
-        files=(),
-        model_type="bert",
-        problem_type="single_label_classification",
-        labels=("negative", "positive"),
-        max_length=128,
-    )
+    model = model_pin(ref="model", name="model", uri="model", digest="0" * 64, max_length=128)
     asked = {"inputs": ("corpus.parquet",), "model": "model", "text_column": "text", **spec}
     return Manifest(
         job_id=job_id,

@@ -8,22 +8,13 @@ import pytest
 from producer.manifest import create_job, find_job, new_job_id
 from schemas import layout
 from schemas.errors import InputMissing, ManifestMissing, OutputTaken, UsageError
-from schemas.job import JobSpec, Manifest, ModelPin
+from schemas.job import JobSpec, Manifest
 from schemas.manifest import read_chunks, read_manifest
 from schemas.storage import Storage
 from support import bad_corpora, corpora
+from support.stored_jobs import model_pin
 
-MODEL = ModelPin(
-    ref="models/sentiment",
-    name="sentiment",
-    uri="/models/sentiment",
-    digest="d" * 64,
-    files=(),
-    model_type="bert",
-    problem_type="single_label_classification",
-    labels=("negative", "positive"),
-    max_length=512,
-)
+MODEL = model_pin()
 
 
 @pytest.fixture

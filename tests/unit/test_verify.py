@@ -21,26 +21,16 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import ManifestMissing
 from schemas.finalize import finalize
 from schemas.generation import Generation
-from schemas.job import ErrorBudget, JobSpec, Manifest, ModelPin
+from schemas.job import ErrorBudget, JobSpec, Manifest
 from schemas.manifest import read_chunks
 from schemas.results import ResultAccount, read_account, result_schema, split_result
 from schemas.storage import Storage
 from schemas.survey import survey
 from support import corpora
-from support.stored_jobs import result_bytes
+from support.stored_jobs import model_pin, result_bytes
 
 Change = Callable[[dict[str, list[Any]]], None]
-MODEL = ModelPin(
-    ref="models/sentiment",
-    name="sentiment",
-    uri="/models/sentiment",
-    digest="d" * 64,
-    files=(),
-    model_type="bert",
-    problem_type="single_label_classification",
-    labels=("negative", "positive"),
-    max_length=512,
-)
+MODEL = model_pin()
 ROWS_PER_FILE = 50
 
 
