@@ -85,6 +85,12 @@ def test_chunks_longer_than_the_window_count_in_full() -> None:
     assert 1 < progress.rows_per_second < 2.5
 
 
+def test_a_rate_is_told_until_the_next_chunk_ends_however_long_it_takes() -> None:
+    statuses = [_status(0, 0), _status(60, 100), _status(120, 200), _status(170, 200)]
+
+    assert _read(*statuses).rows_per_second == 100 / 110
+
+
 def test_a_job_without_rows_is_measured_by_its_chunks() -> None:
     assert _read(_status(0, rows=0)).fraction == 0
     assert _read(_status(0, rows=0, chunk_count=0)).fraction == 1
