@@ -16,7 +16,8 @@ from pathlib import Path
 
 from producer.embedded_broker import EmbeddedBroker
 from schemas.dead_letter import AttemptRecord
-from schemas.ledger import Ledger, connect
+from schemas.ledger import Ledger
+from schemas.redis_connection import connect
 from schemas.results import ResultAccount
 from schemas.settings import BrokerSettings
 from schemas.states import ChunkState

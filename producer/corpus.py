@@ -6,7 +6,8 @@ from functools import lru_cache
 from posixpath import split
 
 from schemas.errors import InputMissing
-from schemas.storage import ObjectStat, Storage, canonical, is_s3
+from schemas.locations import canonical, is_s3
+from schemas.storage import ObjectStat, Storage
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 _GLOB_CHARACTERS = "*?["

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from schemas.locations import is_s3, s3_path
 from schemas.settings import BrokerSettings, ScheduleSettings, StorageSettings, load
-from schemas.storage import Storage, is_s3, s3_path
+from schemas.storage import Storage
 
 if TYPE_CHECKING:
     from producer.broker import Broker

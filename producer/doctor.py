@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from producer.deployment import Deployment
 from schemas.errors import BulkError, InputMissing
-from schemas.ledger import broker_errors, connect
+from schemas.locations import canonical, is_s3, local_path
+from schemas.redis_connection import broker_errors, connect
 from schemas.settings import WorkerSettings, load, redact
-from schemas.storage import Storage, canonical, is_s3, local_path
+from schemas.storage import Storage
 
 Verdict = Literal["ok", "warn", "fail"]
 

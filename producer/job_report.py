@@ -10,7 +10,7 @@ from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import BrokerUnavailable, JobUnknown, PermanentError, UsageError
 from schemas.finalize import read_summary
 from schemas.job import JobId, Manifest, Priority, Record, parse_record
-from schemas.ledger import JobStatus
+from schemas.job_status import JobStatus
 from schemas.manifest import read_chunks
 from schemas.results import ResultAccount, read_account
 from schemas.states import ChunkState, JobState

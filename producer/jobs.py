@@ -12,10 +12,10 @@ from schemas import layout
 from schemas.collection import why_no_job
 from schemas.errors import BrokerUnavailable, JobUnknown, UsageError
 from schemas.job import JobId, Manifest, Record
+from schemas.locations import canonical
 from schemas.manifest import read_manifest
 from schemas.resume import resume
 from schemas.states import ChunkState, JobState
-from schemas.storage import canonical
 
 
 class Cancellation(Record):

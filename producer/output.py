@@ -8,7 +8,8 @@ from producer.corpus import is_hidden, split_glob
 from schemas import layout
 from schemas.errors import OutputTaken, UsageError
 from schemas.job import JobSpec
-from schemas.storage import Storage, canonical, is_s3
+from schemas.locations import canonical, is_s3
+from schemas.storage import Storage
 
 # A submitter that was interrupted leaves these, and another job may still need none of them.
 _LEFT_OVER = re.compile(r"_bulkscore/chunks-[0-9a-f]+\.\w+")

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.ledger import JobStatus
+from schemas.job_status import JobStatus
 from schemas.states import ChunkState, JobState
 
 # Rates are those of so many seconds: long enough to smooth over chunks, short enough to follow

@@ -7,10 +7,10 @@ from producer.deployment import Deployment
 from schemas import layout
 from schemas.errors import UsageError
 from schemas.job import ErrorBudget, Manifest
+from schemas.locations import canonical
 from schemas.manifest import read_manifest
 from schemas.reconciler import Pass
 from schemas.resume import Resumed, bring_back, resume
-from schemas.storage import canonical
 
 
 def take_up(

@@ -8,7 +8,7 @@ from producer.job_report import status_from_storage
 from producer.progress import Idleness, Meter, Progress
 from schemas.errors import BrokerUnavailable, ExitCode, JobUnknown, TransientError
 from schemas.job import Manifest
-from schemas.ledger import JobStatus
+from schemas.job_status import JobStatus
 from schemas.resume import bring_back, resume
 from schemas.states import JobState
 from schemas.summary import Summary

@@ -5,32 +5,27 @@ Redis may be lost at any time; what is said here can be rebuilt from the object 
 it did not get.
 """
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from schemas.budget import NO_LIMITS, Halt, Limits
 from schemas.dead_letter import AttemptRecord, Buried
-from schemas.errors import BrokerUnavailable, JobUnknown
+from schemas.errors import JobUnknown
 from schemas.job import Priority
+from schemas.job_status import JobStatus, parse_status
 from schemas.message import queue_name
+from schemas.redis_connection import broker_errors, connect
 from schemas.results import ResultAccount
-from schemas.settings import BrokerSettings, redact
+from schemas.settings import BrokerSettings
 from schemas.states import ChunkState, JobState
 
 PREFIX = "bulkscore:"
-# A command is sent again this often when the connection breaks. Each try waits for a whole
-# time-out: with the defaults a frozen server is told of after some 10 s.
-COMMAND_RETRIES = 1
-
 # A script keeps everybody else waiting: this many chunks take some 0.1 s.
 REOPENED_AT_ONCE = 10_000
 
@@ -71,85 +66,6 @@ class Begin:
     attempt: int
     generation: int
     trail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStatus:
-    """A job as the ledger sees it now. Times are seconds since the epoch, by Redis' clock.
-
-    `stopped_by` is the one of `limits` that was passed, or the code of the error that halted the
-    job; then `stopped_message` says it in words.
-    """
-
-    job_id: str
-    output: str
-    priority: Priority
-    state: JobState
-    generation: int
-    chunks: Mapping[ChunkState, int]
-    chunk_count: int
-    rows: int
-    rows_scored: int
-    rows_error: int
-    rows_dead: int
-    tokens: int
-    truncated_rows: int
-    scoring_seconds: float
-    row_errors: Mapping[str, int]
-    dead_by_code: Mapping[str, int]
-    limits: Limits
-    stopped_by: str | None
-    stopped_message: str
-    opened: float
-    closed: float | None
-    now: float
-
-    @property
-    def pending(self) -> int:
-        """Chunks that are queued, running or retrying."""
-        waiting = (ChunkState.QUEUED, ChunkState.RUNNING, ChunkState.RETRYING)
-        return sum(self.chunks[state] for state in waiting)
-
-    @property
-    def rows_done(self) -> int:
-        """Rows that need no more work."""
-        return self.rows_scored + self.rows_error + self.rows_dead
-
-    @property
-    def halt(self) -> Halt | None:
-        """The error that halted the job."""
-        if self.stopped_by is None or not self.stopped_message:
-            return None
-        return Halt(code=self.stopped_by, message=self.stopped_message)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job is closed: its summary is written, or cannot be."""
-        return self.closed is not None
-
-
-def connect(settings: BrokerSettings) -> Any:
-    """Return a Redis client with explicit time-outs; nothing is sent yet."""
-    return redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_connect_timeout=settings.redis_connect_timeout_seconds,
-        socket_timeout=settings.redis_socket_timeout_seconds,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), COMMAND_RETRIES),
-    )
-
-
-@contextlib.contextmanager
-def broker_errors(url: str) -> Iterator[None]:
-    """Turn redis-py's errors into BrokerUnavailable that names the server, without password."""
-    try:
-        yield
-    except redis.exceptions.AuthenticationError as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} refuses the login: {error}") from error
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} does not answer: {error}") from error
-    except redis.exceptions.RedisError as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} refused a command: {error}") from error
 
 
 class Ledger:
@@ -368,7 +284,7 @@ class Ledger:
             job, codes, (seconds, micros) = pipe.execute()
         if not job:
             raise _unknown(job_id)
-        return _status(job_id, job, codes, now=int(seconds) + int(micros) / 1e6)
+        return parse_status(job_id, job, codes, now=int(seconds) + int(micros) / 1e6)
 
     def enqueued(self, *job_ids: str) -> int:
         """Return how many chunks of these jobs should have a message on the queue."""
@@ -417,42 +333,4 @@ def _unknown(job_id: str) -> JobUnknown:
     return JobUnknown(
         f"the ledger knows no job {job_id}; `bulkscore jobs` lists those it knows, "
         "`bulkscore resume OUTPUT` enters one again from its output"
-    )
-
-
-def _status(job_id: str, job: dict[str, str], codes: dict[str, str], *, now: float) -> JobStatus:
-    def number(name: str) -> int:
-        return int(job.get(name, 0))
-
-    def limit(name: str) -> int | None:
-        return int(job[name]) if name in job else None
-
-    def counts(kind: str) -> dict[str, int]:
-        prefix = f"{kind}:"
-        found = {k.removeprefix(prefix): int(v) for k, v in codes.items() if k.startswith(prefix)}
-        return {code: count for code, count in sorted(found.items()) if count}
-
-    return JobStatus(
-        job_id=job_id,
-        output=job["output"],
-        priority=cast("Priority", job["priority"]),
-        state=JobState(job["state"]),
-        generation=number("generation"),
-        chunks={state: number(state.value) for state in ChunkState},
-        chunk_count=number("chunks"),
-        rows=number("rows"),
-        rows_scored=number("rows_scored"),
-        rows_error=number("rows_error"),
-        rows_dead=number("rows_dead"),
-        tokens=number("tokens"),
-        truncated_rows=number("truncated_rows"),
-        scoring_seconds=float(job.get("scoring_seconds", 0)),
-        row_errors=counts("row"),
-        dead_by_code=counts("chunk"),
-        limits=Limits(rows_error=limit("max_rows_error"), chunks_dead=limit("max_chunks_dead")),
-        stopped_by=job.get("stopped_by"),
-        stopped_message=job.get("stopped_message", ""),
-        opened=float(job["opened"]),
-        closed=float(job["closed"]) if "closed" in job else None,
-        now=now,
     )

@@ -7,7 +7,8 @@ from schemas.chunks import ChunkTable, sha256_of
 from schemas.collection import why_no_job
 from schemas.errors import InputMissing, ManifestMissing
 from schemas.job import Manifest
-from schemas.storage import Storage, canonical
+from schemas.locations import canonical
+from schemas.storage import Storage
 
 
 def read_manifest(storage: Storage, output: str) -> Manifest:

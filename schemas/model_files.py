@@ -12,9 +12,10 @@ from typing import Any
 
 from schemas.errors import InputMissing, ModelIncompatible, UsageError
 from schemas.job import ModelFile, ModelPin
+from schemas.locations import canonical, is_s3, local_path
 from schemas.model_config import parse_config, require_classifier, require_safe
 from schemas.model_weights import Shapes, head_tensor, read_shapes, shard_files
-from schemas.storage import ObjectStat, Storage, canonical, is_s3, local_path
+from schemas.storage import ObjectStat, Storage
 
 WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"

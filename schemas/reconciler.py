@@ -25,7 +25,8 @@ from schemas.errors import (
 )
 from schemas.finalize import finalize
 from schemas.job import Priority
-from schemas.ledger import JobStatus, Ledger
+from schemas.job_status import JobStatus
+from schemas.ledger import Ledger
 from schemas.manifest import read_manifest
 from schemas.message import ChunkMessage
 from schemas.resume import bring_back, count_results, resume

@@ -7,15 +7,14 @@ tree (`schemas.storage_errors`).
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import unquote
 
 from schemas import disk
 from schemas.errors import BulkError, InputChanged, InputMissing, UsageError
+from schemas.locations import bucket_and_key, is_s3, local_path, s3_path
 from schemas.s3_connection import connect_s3, upload_seconds
 from schemas.settings import StorageSettings
 from schemas.storage_errors import already_exists, not_implemented, translated
@@ -27,8 +26,6 @@ MAX_CREATE_BYTES = 100 * 1024 * 1024
 # Worst case of `probe`, which sends two requests: twice these.
 PROBE_CONNECT_SECONDS = 3.0
 PROBE_READ_SECONDS = 4.0
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,69 +299,6 @@ class Storage:
         if self._s3 is None:
             self._s3 = connect_s3(self._settings, retries=self._settings.s3_retries)
         return self._s3
-
-
-def is_s3(uri: str) -> bool:
-    """Say whether `uri` is on S3.
-
-    Raises:
-        UsageError: The scheme is neither `s3`, `file` nor none.
-    """
-    scheme, separator, _ = uri.partition("://")
-    if separator and _SCHEME.fullmatch(scheme):
-        if scheme not in ("s3", "file"):
-            raise UsageError(
-                f"{uri}: unknown scheme {scheme!r}, use a local path, file:// or s3://"
-            )
-        return scheme == "s3"
-    if uri.startswith(("s3:", "file:")):
-        raise UsageError(f"{uri}: write {uri.partition(':')[0]}:// with two slashes")
-    return False
-
-
-def s3_path(uri: str) -> str:
-    """Return bucket and key of an `s3://` URI.
-
-    Raises:
-        UsageError: It names no bucket, or a version, which s3fs would cut off on its way.
-    """
-    path = uri.removeprefix("s3://")
-    if not path or path.startswith("/"):
-        raise UsageError(f"{uri} names no bucket, write s3://bucket/key")
-    if "?versionId=" in path:
-        raise UsageError(f"{uri}: objects are named by their key alone, without ?versionId=")
-    return path
-
-
-def bucket_and_key(uri: str) -> tuple[str, str]:
-    """Return the two parts of an `s3://` URI; the key may be empty."""
-    bucket, _, key = s3_path(uri).partition("/")
-    return bucket, key
-
-
-def local_path(uri: str) -> Path:
-    """Return the absolute path of a local path or `file://` URI.
-
-    In a URI `%20` is a space; `?` and `#` stand for themselves, as in the patterns of `glob`.
-
-    Raises:
-        UsageError: The URI names a file of another host.
-    """
-    if "\0" in uri or not uri:
-        raise UsageError(f"{uri!r} is not a path")
-    if not uri.startswith("file://"):
-        return Path(uri).expanduser().absolute()
-    host, _, path = uri.removeprefix("file://").partition("/")
-    if host not in ("", "localhost"):
-        raise UsageError(f"{uri} names the host {host!r}, write file:///{host}/{path}")
-    return Path("/" + unquote(path))
-
-
-def canonical(uri: str) -> str:
-    """Return the one spelling of a location that is kept in records: absolute, no trailing /."""
-    if is_s3(uri):
-        return uri.rstrip("/")
-    return str(local_path(uri))
 
 
 def require_unchanged(found: ObjectStat, expected: ObjectStat) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from schemas.errors import ConfigurationError, InputMissing, ModelIncompatible, ModelNotReady
 from schemas.job import ModelFile, ModelPin
+from schemas.locations import is_s3, local_path
 from schemas.model_files import HASH_READ_BYTES, files_digest
-from schemas.storage import Storage, is_s3, local_path
+from schemas.storage import Storage
 
 
 class ModelStore:

@@ -201,7 +201,7 @@ class ScoringOptions:
             UsageError: An option makes no sense.
         """
         from schemas.job import JobSpec
-        from schemas.storage import canonical
+        from schemas.locations import canonical
 
         return JobSpec(
             inputs=tuple(canonical(uri) for uri in self.input),

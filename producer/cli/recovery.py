@@ -71,8 +71,8 @@ def resume(
     from producer.deployment import Deployment
     from producer.job_report import job_report
     from producer.recovery import take_up
+    from schemas.locations import canonical
     from schemas.manifest import read_manifest
-    from schemas.storage import canonical
 
     budgets = {
         "max_row_errors": parse_error_budget("--max-row-errors", max_row_errors),

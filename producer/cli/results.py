@@ -72,7 +72,7 @@ def verify(
     from producer.deployment import Deployment
     from producer.verify import verify as recount
     from schemas.errors import ExitCode, UsageError
-    from schemas.storage import canonical
+    from schemas.locations import canonical
 
     if sample is not None and not deep:
         raise UsageError("--sample says how many rows --deep scores again: add --deep")
@@ -152,8 +152,8 @@ def report(output: OutputArgument, as_json: Json = False) -> None:
     from producer.label_counts import count_labels
     from schemas import layout
     from schemas.finalize import read_summary
+    from schemas.locations import canonical
     from schemas.manifest import read_manifest
-    from schemas.storage import canonical
 
     deployment = Deployment.from_environment()
     deployment.require_storage(output)

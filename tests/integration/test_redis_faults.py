@@ -18,7 +18,8 @@ from producer.verify import verify
 from schemas.errors import BrokerUnavailable, JobUnknown
 from schemas.finalize import read_summary
 from schemas.job import JobSpec, Manifest
-from schemas.ledger import JobStatus, Ledger
+from schemas.job_status import JobStatus
+from schemas.ledger import Ledger
 from schemas.model_files import pin_model
 from schemas.reconciler import Reconciler
 from schemas.resume import resume

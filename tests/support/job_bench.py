@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.ledger import JobStatus, Ledger
+from schemas.job_status import JobStatus
+from schemas.ledger import Ledger
 from schemas.settings import BrokerSettings
 from support.hand_worker import HandWorker
 from support.processes import CompletedCli, run_cli

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from producer.progress import Idleness, Meter, Progress
 from schemas.budget import NO_LIMITS
-from schemas.ledger import JobStatus
+from schemas.job_status import JobStatus
 from schemas.states import ChunkState, JobState
 
 
