@@ -123,8 +123,8 @@ def _summary(
         stopped_message=halt.message if halt and failed else "",
         max_row_errors=found.limits.rows_error,
         max_dead_chunks=found.limits.chunks_dead,
-        model=manifest.model.ref,
-        model_digest=manifest.model.digest,
+        model=manifest.model_refs,
+        model_digest=manifest.model_digest,
         rows=manifest.rows,
         rows_scored=sums.rows_scored,
         rows_error=sums.rows_error,
@@ -144,6 +144,7 @@ def _summary(
         skipped_files=manifest.skipped,
         created_at=manifest.created_at,
         finished_at=datetime.now(UTC),
+        models=tuple(sums.models.values()),
     )
 
 

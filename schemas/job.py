@@ -1,17 +1,28 @@
 """What a job is: its spec, its pinned model, its input files and the manifest that holds them."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal, TypeVar
+from operator import not_
+from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from schemas.errors import ManifestMissing
 
 MANIFEST_VERSION: Final = 1
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+# What stands behind the names of a model's columns: every SQL dialect takes it without quotes.
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Priority = Literal["high", "normal", "low"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 # What becomes of the text behind `max_length` tokens: cut off, or scored in further windows, whose
@@ -65,11 +76,17 @@ class ErrorBudget(Record):
 
 
 class JobSpec(Record):
-    """What the submitter asked for."""
+    """What the submitter asked for.
+
+    `further_models` and `model_names`, one name for each model, are there only in a job of several
+    models: whoever knows of one model alone refuses such a job, and reads all others.
+    """
 
     inputs: tuple[str, ...] = Field(min_length=1)
     output: str
     model: str
+    further_models: tuple[str, ...] = Field(default=(), exclude_if=not_)
+    model_names: tuple[ModelName, ...] = Field(default=(), exclude_if=not_)
     text_column: str
     id_columns: tuple[str, ...] = ()
     chunk_rows: int = Field(default=DEFAULT_CHUNK_ROWS, ge=1)
@@ -82,6 +99,23 @@ class JobSpec(Record):
     max_row_errors: ErrorBudget | None = None
     max_dead_chunks: ErrorBudget | None = None
     priority: Priority = "normal"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model, as it was asked for."""
+        return (self.model, *self.further_models)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What stands behind the names of each model's columns: nothing, where it is the only."""
+        return tuple(f"_{name}" for name in self.model_names) or ("",)
+
+    @model_validator(mode="after")
+    def _several_models_have_names(self) -> Self:
+        named = len(self.models) if self.further_models else 0
+        if len(self.model_names) != named:
+            raise ValueError(f"{len(self.models)} models, {len(self.model_names)} names of models")
+        return self
 
 
 class ModelFile(Record):
@@ -141,6 +175,7 @@ class Manifest(Record):
     bulkscore_version: str
     spec: JobSpec
     model: ModelPin
+    further_models: tuple[ModelPin, ...] = Field(default=(), exclude_if=not_)
     files: tuple[InputFile, ...]
     skipped: tuple[SkippedFile, ...] = ()
     rows: int
@@ -148,12 +183,35 @@ class Manifest(Record):
     text_bytes: int
     chunk_table_sha256: str
 
+    @property
+    def models(self) -> tuple[ModelPin, ...]:
+        """Every model, in the order in which they were asked for."""
+        return (self.model, *self.further_models)
+
+    @property
+    def model_digest(self) -> str:
+        """What stands for all models in the records of the job."""
+        return models_digest(self.models)
+
+    @property
+    def model_refs(self) -> str:
+        """All models as they were asked for, in words."""
+        return ", ".join(model.ref for model in self.models)
+
+
+def models_digest(models: Sequence[ModelPin]) -> str:
+    """Return the digest of one model, or the SHA-256 over those of several in their order."""
+    if len(models) == 1:
+        return models[0].digest
+    return hashlib.sha256("\n".join(model.digest for model in models).encode()).hexdigest()
+
 
 def spec_digest(spec: JobSpec, model_digest: str) -> str:
-    """Return what makes two jobs the same job: the spec with the model's digest for its name.
+    """Return what makes two jobs the same job: the spec with `models_digest` for its models.
 
     Error budgets are left out: they say when to stop, not what to do, and may be changed later.
     So are defaults, for a field that is added later to change no digest.
     """
-    same = spec.model_copy(update={"model": model_digest, **dict.fromkeys(BUDGETS)})
+    models = {"model": model_digest, "further_models": ()}
+    same = spec.model_copy(update={**models, **dict.fromkeys(BUDGETS)})
     return hashlib.sha256(same.model_dump_json(exclude_defaults=True).encode()).hexdigest()

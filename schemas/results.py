@@ -6,16 +6,18 @@ data; the SHA-256 of the footer, which the summary keeps, so stands for every by
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import not_
 from typing import BinaryIO, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas.errors import InputCorrupt
 from schemas.job import JobId, Record
+from schemas.model_account import ModelAccount
 from schemas.parquet import decoding
 from schemas.storage import Storage
 
@@ -30,23 +32,20 @@ _MAGIC = b"PAR1"
 # Read from the end of a result: its footer fits, unless it has many row groups or columns.
 _TAIL_BYTES = 64 * 1024
 
-# Names of our own columns; an id column may not be called like one of them.
-RESERVED_COLUMNS = (
-    "source_file",
-    "source_row",
-    "label",
-    "score",
-    "scores",
-    "n_tokens",
-    "truncated",
-    "error",
-)
+# The columns that a model fills; of several models each has its own, with its suffix.
+MODEL_COLUMNS = ("label", "score", "scores", "n_tokens", "truncated", "error")
+# Names of our own columns in a job of one model; an id column is never called like one of them.
+RESERVED_COLUMNS = ("source_file", "source_row", *MODEL_COLUMNS)
 
 
 class ResultAccount(Record):
     """What one result object says of itself; the summary is the sum of these.
 
     `rows` = `rows_scored` + the sum of `errors`.
+
+    Of several models a row is scored when all have scored it, and else has the error of the first
+    that has not; `tokens` are those of all models together, a row is truncated when it was for one
+    of them, and `models` says it of each by itself. `model_digest` is that of the manifest.
     """
 
     version: Literal[1] = RESULT_VERSION
@@ -66,24 +65,42 @@ class ResultAccount(Record):
     device: str
     dtype: str
     libraries: dict[str, str]
+    models: tuple[ModelAccount, ...] = Field(default=(), exclude_if=not_)
 
 
-def result_schema(id_fields: list[pa.Field], *, all_scores: bool) -> pa.Schema:
-    """Return the schema of a result file: the ids as they were, then our columns."""
-    scores = [pa.field("scores", pa.list_(pa.float32()))] if all_scores else []
+def result_schema(
+    id_fields: list[pa.Field], *, all_scores: bool, suffixes: Sequence[str] = ("",)
+) -> pa.Schema:
+    """Return the schema of a result file: the ids as they were, then our columns.
+
+    Args:
+        id_fields: The id columns.
+        all_scores: Whether there is a score for every label.
+        suffixes: What stands behind the names of each model's columns. Of several models, the last
+            column is the error of the row: that of the first model that has not scored it.
+    """
+    models = [field for suffix in suffixes for field in _model_fields(suffix, all_scores)]
     return pa.schema(
         [
             *id_fields,
             pa.field("source_file", pa.string(), nullable=False),
             pa.field("source_row", pa.int64(), nullable=False),
-            pa.field("label", pa.string()),
-            pa.field("score", pa.float32()),
-            *scores,
-            pa.field("n_tokens", pa.int32(), nullable=False),
-            pa.field("truncated", pa.bool_(), nullable=False),
-            pa.field("error", pa.string()),
+            *models,
+            *([pa.field("error", pa.string())] if len(suffixes) > 1 else []),
         ]
     )
+
+
+def _model_fields(suffix: str, all_scores: bool) -> list[pa.Field]:
+    scores = [pa.field(f"scores{suffix}", pa.list_(pa.float32()))] if all_scores else []
+    return [
+        pa.field(f"label{suffix}", pa.string()),
+        pa.field(f"score{suffix}", pa.float32()),
+        *scores,
+        pa.field(f"n_tokens{suffix}", pa.int32(), nullable=False),
+        pa.field(f"truncated{suffix}", pa.bool_(), nullable=False),
+        pa.field(f"error{suffix}", pa.string()),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

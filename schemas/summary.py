@@ -1,9 +1,13 @@
 """The account of a job: rows in = rows scored + rows with an error + rows of dead chunks."""
 
 from datetime import datetime
+from operator import not_
 from typing import Final, Literal
 
+from pydantic import Field
+
 from schemas.job import JobId, Record, SkippedFile
+from schemas.model_account import ModelAccount
 from schemas.states import JobState
 
 SUMMARY_VERSION: Final = 1
@@ -17,6 +21,7 @@ class Summary(Record):
     met, which `stopped_message` says in words.
     `max_row_errors` and `max_dead_chunks` are what the budgets allowed, None for any number.
     `chunks_damaged` have a result object that cannot be counted, so that their rows are missing.
+    Of several models, `model` names all and `models` has what each of them came to.
     `results_sha256` is that of the table of results (`layout.result_table`).
     """
 
@@ -48,3 +53,4 @@ class Summary(Record):
     skipped_files: tuple[SkippedFile, ...]
     created_at: datetime
     finished_at: datetime
+    models: tuple[ModelAccount, ...] = Field(default=(), exclude_if=not_)

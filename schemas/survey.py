@@ -124,7 +124,7 @@ def _footers(
             return str(error)
         account = footer.account
         told = (account.job_id, account.model_digest, account.chunk, account.rows)
-        if told == (manifest.job_id, manifest.model.digest, chunk, rows[chunk]):
+        if told == (manifest.job_id, manifest.model_digest, chunk, rows[chunk]):
             return footer
         return (
             f"{uri} is no result of chunk {chunk}: it has {account.rows} rows of chunk "

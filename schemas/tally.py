@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from schemas.dead_letter import Buried, DeadLetter
+from schemas.model_account import ModelAccount
 from schemas.result_table import ResultTable
 from schemas.results import ResultFooter
 
@@ -13,6 +14,7 @@ from schemas.results import ResultFooter
 class Tally:
     """Sums over results and dead letters.
 
+    `models` has those of each of several models by name.
     `damaged` says of a chunk why its result cannot be counted: it is unreadable, or of another.
     """
 
@@ -22,6 +24,7 @@ class Tally:
     truncated_rows: int = 0
     scoring_seconds: float = 0.0
     row_errors: Counter[str] = field(default_factory=Counter)
+    models: dict[str, ModelAccount] = field(default_factory=dict)
     buried: dict[int, Buried] = field(default_factory=dict)
     workers: set[str] = field(default_factory=set)
     damaged: dict[int, str] = field(default_factory=dict)
@@ -55,6 +58,9 @@ class Tally:
         self.scoring_seconds += account.seconds
         self.row_errors.update(account.errors)
         self.workers.add(account.worker)
+        for model in account.models:
+            before = self.models.get(model.name)
+            self.models[model.name] = before.plus(model) if before else model
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
         """Add one buried chunk."""

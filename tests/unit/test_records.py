@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import ManifestMissing
@@ -21,13 +21,16 @@ from schemas.job import (
     ModelPin,
     Record,
     SkippedFile,
+    models_digest,
     parse_record,
     spec_digest,
 )
 from schemas.message import ChunkMessage
+from schemas.model_account import ModelAccount
 from schemas.results import ResultAccount
 from schemas.states import JobState
 from schemas.summary import Summary
+from support.stored_jobs import NOW, account_of, model_pin
 
 TEXT = st.text(max_size=20)
 COUNT = st.integers(min_value=0, max_value=2**53)
@@ -88,6 +91,7 @@ MANIFESTS = some(
     model=PINS,
     files=tuples(INPUT_FILES),
     skipped=tuples(SKIPPED),
+    further_models=tuples(PINS),
     rows=COUNT,
     chunks=COUNT,
     text_bytes=COUNT,
@@ -109,6 +113,17 @@ LETTERS = some(
     row_start=COUNT,
     rows=COUNT,
     row_group=st.none() | COUNT,
+)
+MODEL_ACCOUNTS = some(
+    ModelAccount,
+    name=st.from_regex(r"[A-Za-z0-9_]+", fullmatch=True),
+    model=TEXT,
+    model_digest=TEXT,
+    rows_scored=COUNT,
+    errors=COUNTS,
+    tokens=COUNT,
+    truncated_rows=COUNT,
+    dtype=st.sampled_from(["fp32", "bf16"]),
 )
 GENERATIONS = some(
     Generation,
@@ -136,6 +151,7 @@ ACCOUNTS = some(
     device=TEXT,
     dtype=TEXT,
     libraries=st.dictionaries(TEXT, TEXT, max_size=3),
+    models=tuples(MODEL_ACCOUNTS),
 )
 SUMMARIES = some(
     Summary,
@@ -165,6 +181,7 @@ SUMMARIES = some(
     skipped_files=tuples(SKIPPED),
     created_at=TIMES,
     finished_at=TIMES,
+    models=tuples(MODEL_ACCOUNTS),
 )
 MESSAGES = some(ChunkMessage, job_id=JOB_IDS, chunk=COUNT, generation=COUNT)
 EVERY = st.one_of(MANIFESTS, LETTERS, GENERATIONS, ACCOUNTS, SUMMARIES, MESSAGES)
@@ -277,6 +294,114 @@ def test_a_field_that_is_added_to_the_spec_makes_no_other_job_until_it_is_used()
 
     assert spec_digest(unused, "d1") == spec_digest(SPEC, "d1")
     assert spec_digest(unused.model_copy(update={"windows": 2}), "d1") != spec_digest(SPEC, "d1")
+
+
+def test_jobs_of_one_model_keep_the_digest_they_always_had() -> None:
+    digest = "77459d80550aacc422f449c67859d57e7048b0325d4436df5c45a287a1d19764"
+
+    assert spec_digest(SPEC, "d1") == digest
+    assert models_digest([model_pin(digest="d1")]) == "d1"
+
+
+def several(*names: str) -> JobSpec:
+    """Return the spec of a job of two models."""
+    values = {**SPEC.model_dump(), "further_models": ("m@2",), "model_names": names}
+    return JobSpec(**values)
+
+
+def test_other_models_another_order_or_other_columns_make_another_job() -> None:
+    first, second, third = (model_pin(digest=digest) for digest in "abc")
+    asked = several("old", "new")
+    moved = asked.model_copy(update={"model": "/a/m", "further_models": ("/b/m",)})
+
+    def digest(spec: JobSpec, *models: ModelPin) -> str:
+        return spec_digest(spec, models_digest(models))
+
+    assert digest(moved, first, second) == digest(asked, first, second)
+    others = [
+        digest(asked, first, second),
+        digest(asked, second, first),
+        digest(asked, first, third),
+        digest(asked, first, second, third),
+        digest(several("a", "b"), first, second),
+        digest(SPEC, first),
+    ]
+    assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("old",), ("old", "new", "newer"), ("old", "a-b"), ("o", "")]
+)
+def test_each_of_several_models_has_a_plain_name(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match=r"names of models|model_names"):
+        several(*names)
+
+
+def test_a_model_alone_has_no_name_and_columns_without_one() -> None:
+    with pytest.raises(ValidationError, match="1 models, 1 names of models"):
+        JobSpec(**{**SPEC.model_dump(), "model_names": ("m",)})
+
+    assert SPEC.suffixes == ("",)
+    assert several("old", "new").suffixes == ("_old", "_new")
+
+
+def manifest_of(spec: JobSpec, *models: ModelPin) -> Manifest:
+    first, *further = models
+    return Manifest(
+        job_id="j",
+        created_at=NOW,
+        bulkscore_version="0",
+        spec=spec,
+        model=first,
+        further_models=tuple(further),
+        files=(),
+        rows=0,
+        chunks=0,
+        text_bytes=0,
+        chunk_table_sha256="",
+    )
+
+
+def without(kind: type[Record], *names: str) -> type[Record]:
+    """Return a record as it was before it had these fields."""
+    kept = {name: field for name, field in kind.model_fields.items() if name not in names}
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in kept.items()}
+    return create_model(kind.__name__, __base__=Record, **fields)
+
+
+def test_who_knows_one_model_a_job_reads_such_jobs_and_refuses_those_of_several() -> None:
+    earlier = without(Manifest, "further_models")
+    one = manifest_of(SPEC, model_pin())
+    two = manifest_of(several("old", "new"), model_pin(), model_pin(digest="e"))
+
+    assert "further" not in one.model_dump_json()
+    assert "model_names" not in one.model_dump_json()
+    assert earlier.model_validate_json(one.model_dump_json())
+    with pytest.raises(ManifestMissing, match=r"further_models.*Extra inputs are not permitted"):
+        parse_record(earlier, two.model_dump_json().encode(), "/manifest.json")
+    assert parse_record(Manifest, two.model_dump_json().encode(), "/m") == two
+
+
+def test_results_and_summaries_of_one_model_have_no_list_of_models() -> None:
+    account = ModelAccount(
+        name="old",
+        model="m@1",
+        model_digest="d",
+        rows_scored=3,
+        errors={"text_null": 1},
+        tokens=9,
+        truncated_rows=1,
+        dtype="fp32",
+    )
+    later = account.model_copy(update={"errors": {"text_blank": 2}, "dtype": "bf16"})
+
+    both = account.plus(later)
+
+    assert (both.rows_scored, both.tokens, both.truncated_rows) == (6, 18, 2)
+    assert both.errors == {"text_blank": 2, "text_null": 1}
+    assert (both.dtype, both.plus(both).dtype) == ("bf16, fp32", "bf16, fp32")
+    assert '"models"' not in account_of(0).model_dump_json()
+    assert '"models"' in account_of(0, models=(account,)).model_dump_json()
 
 
 def test_the_newest_generation_that_names_a_chunk_counts_for_it() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from schemas.errors import InputCorrupt, InputMissing
 from schemas.results import (
+    MODEL_COLUMNS,
     RESERVED_COLUMNS,
     ResultAccount,
     parse_footer,
@@ -113,3 +114,15 @@ def test_ids_come_first_and_keep_their_types() -> None:
 def test_scores_of_all_labels_are_there_only_when_asked_for() -> None:
     assert "scores" not in result_schema([], all_scores=False).names
     assert "scores" in result_schema([], all_scores=True).names
+
+
+def test_each_of_several_models_has_its_columns_and_the_row_an_error_of_its_own() -> None:
+    schema = result_schema([], all_scores=True, suffixes=("_old", "_new"))
+
+    alone = result_schema([], all_scores=True)
+    for suffix in ("_old", "_new"):
+        for name in MODEL_COLUMNS:
+            assert schema.field(name + suffix) == alone.field(name).with_name(name + suffix)
+    assert schema.names[:2] == alone.names[:2]
+    assert schema.names[-1] == "error"
+    assert len(schema) == 2 + 2 * len(MODEL_COLUMNS) + 1
