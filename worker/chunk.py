@@ -1,16 +1,14 @@
 """The way of a chunk: read, tokenize, score, write. Rows out = rows in, in the same order.
 
-While the engine works on one window of rows, a thread reads and tokenizes the next; not so in a
-careful attempt, see `worker.careful`.
+While the engine works on one window of rows, one thread reads and tokenizes the next and another
+writes the last; not so in a careful attempt, see `worker.careful`.
 """
 
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Generator
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,12 +20,11 @@ from schemas.results import ResultAccount
 from schemas.storage import Storage
 from worker.careful import Notes, careful_windows
 from worker.models import LoadedModel
+from worker.overlap import WriteBehind, prefetched
 from worker.reader import read_windows
 from worker.result_rows import TokenizedWindow, tokenize
-from worker.scoring import CONTROL_TEXT, Progress, score_window
+from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
 from worker.writer import ResultWriter
-
-T = TypeVar("T")
 
 
 def score_chunk(
@@ -65,12 +62,20 @@ def score_chunk(
     (control,) = model.tokenizer.encode([CONTROL_TEXT]).ids
     with (
         ResultWriter() as writer,
+        WriteBehind() as behind,
         contextlib.closing(_windows(storage, manifest, chunk, model, notes)) as windows,
     ):
-        for window in windows:
-            rows = score_window(window, manifest, chunk, model, progress, control)
+
+        def write(scored: ScoredWindow) -> None:
+            rows = rows_of(scored, manifest, chunk, model)
             tally.add(rows)
             writer.write(rows)
+
+        for window in windows:
+            behind(partial(write, score_window(window, model, progress, control)))
+            if notes is not None:
+                behind.wait()
+        behind.wait()
         account = ResultAccount(
             job_id=manifest.job_id,
             chunk=chunk.index,
@@ -91,24 +96,6 @@ def score_chunk(
         )
         created = writer.publish(storage, layout.result(manifest.spec.output, chunk.index), account)
     return account if created else None
-
-
-def prefetched(items: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Yield from `items`, computing the next one in a thread while the caller has the last.
-
-    An error of `items` reaches the caller in its place. Closing this waits for the item under way
-    and closes `items`; no thread stays behind.
-    """
-    with contextlib.closing(items), ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        upcoming = pool.submit(_first, items)
-        while found := upcoming.result():
-            upcoming = pool.submit(_first, items)
-            yield found[0]
-
-
-def _first(items: Iterator[T]) -> list[T]:
-    """Return the next item in a list, which is empty at the end."""
-    return list(islice(items, 1))
 
 
 class _Tally:

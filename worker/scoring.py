@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -27,20 +28,28 @@ CONTROL_TEXT = "a"
 ROWS_TOLD = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredWindow:
+    """A window and what the model said of it.
+
+    Attributes:
+        window: The rows.
+        logits: float32 [passages, labels], NaN where a passage has none.
+        failures: Why a row was not scored, by its place among those to score.
+    """
+
+    window: TokenizedWindow
+    logits: NDArray[np.float32]
+    failures: dict[int, RowError]
+
+
 def score_window(
-    window: TokenizedWindow,
-    manifest: Manifest,
-    chunk: Chunk,
-    model: LoadedModel,
-    progress: Progress,
-    control: Ids,
-) -> pa.Table:
-    """Return the result rows of a window.
+    window: TokenizedWindow, model: LoadedModel, progress: Progress, control: Ids
+) -> ScoredWindow:
+    """Let the model score a window.
 
     Args:
         window: The rows.
-        manifest: The job.
-        chunk: The chunk that the window is of.
         model: The model.
         progress: Called at once and between batches with the tokens scored by then; what it raises
             ends the window.
@@ -57,18 +66,23 @@ def score_window(
             f"bug: logits of shape {logits.shape} for {len(different.firsts)} rows, "
             f"{len(model.labels)} labels"
         )
-    scored = score_rows(
-        logits[different.kinds],
-        manifest.model.problem_type,
-        encoded.passages,
-        manifest.spec.long_text,
-    )
     failures = _of_rows(failed, different.kinds, encoded.passages)
     _tell(window, failures)
+    return ScoredWindow(window=window, logits=logits[different.kinds], failures=failures)
+
+
+def rows_of(scored: ScoredWindow, manifest: Manifest, chunk: Chunk, model: LoadedModel) -> pa.Table:
+    """Return the result rows of a window."""
+    window = scored.window
     return result_rows(
         window,
-        scored,
-        failures,
+        score_rows(
+            scored.logits,
+            manifest.model.problem_type,
+            window.encoded.passages,
+            manifest.spec.long_text,
+        ),
+        scored.failures,
         source_file=manifest.files[chunk.file].uri,
         labels=model.labels,
         all_scores=manifest.spec.all_scores,

@@ -16,7 +16,7 @@ from schemas.storage import Storage
 from support import bad_corpora, corpora
 from support.models import ProblemType, reference_logits, tiny_model
 from support.s3 import S3Bucket
-from support.scoring import plan_job, prefetching_threads, result_of, score, score_all
+from support.scoring import plan_job, threads_beside, result_of, score, score_all
 from support.texts import awkward_texts, invalid_utf8, ordinary_texts
 from support.word_models import word_model
 from worker.model_store import ModelStore
@@ -244,4 +244,4 @@ def words_job(tmp_path: Path, bucket: S3Bucket, storage: Storage) -> tuple[Manif
 def assert_no_result(storage: Storage, bucket: S3Bucket) -> None:
     found = [item.uri for item in storage.list_objects(bucket.key_uri("scored"), recursive=True)]
     assert [uri for uri in found if "/_bulkscore/" not in uri] == []
-    assert prefetching_threads() == []
+    assert threads_beside() == []

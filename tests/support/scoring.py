@@ -14,6 +14,7 @@ from schemas.job import JobSpec, Manifest
 from schemas.manifest import read_chunks
 from schemas.results import ResultAccount
 from schemas.storage import Storage
+from worker.careful import Notes
 from worker.chunk import score_chunk
 from worker.models import LoadedModel
 
@@ -35,6 +36,7 @@ def score(
     *,
     attempt: int = 1,
     progress: Callable[[int], None] = lambda _tokens: None,
+    notes: Notes | None = None,
 ) -> ResultAccount | None:
     """Make an attempt at one chunk."""
     return score_chunk(
@@ -46,6 +48,7 @@ def score(
         generation=2,
         worker="w@test",
         progress=progress,
+        notes=notes,
     )
 
 
@@ -64,7 +67,7 @@ def result_of(storage: Storage, manifest: Manifest) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def prefetching_threads() -> list[str]:
-    """Return the names of the threads that read ahead."""
+def threads_beside() -> list[str]:
+    """Return the names of the threads that read ahead or write behind."""
     names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith("prefetch")]
+    return [name for name in names if name.startswith(("prefetch", "write-behind"))]

@@ -2,7 +2,8 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,17 +18,19 @@ from schemas.errors import DeviceOutOfMemory, InputCorrupt, LeaseLost, StorageUn
 from schemas.job import LongText, Manifest
 from schemas.results import ResultAccount, read_account
 from schemas.storage import Storage
+from schemas.trail import PIECE_ROWS, Trail
 from support import bad_corpora, corpora
 from support.files import limited_to, open_under
-from support.scoring import plan_job, prefetching_threads, result_of, score, score_all
+from support.scoring import plan_job, result_of, score, score_all, threads_beside
 from support.texts import awkward_texts
 from support.word_models import MAX_WORDS, REFUSED, WordEngine, WordTokenizer, word_model
-from worker.chunk import prefetched
+from worker.careful import Notes
 from worker.encoded import Encoded
 from worker.engine import BetweenBatches
 from worker.heartbeat import HandBack
 from worker.reader import WINDOW_ROWS
 from worker.tokenizer import Tokenizer
+from worker.writer import ResultWriter
 
 TEXTS: list[str | None] = [
     "a good film",
@@ -261,6 +264,53 @@ def test_a_passage_that_is_refused_is_the_error_of_its_row_alone(tmp_path: Path)
     assert [row["n_tokens"] for row in rows] == [4, 0, 0, 0, 3]
 
 
+def test_rows_are_written_while_the_engine_works_on_the_next_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = job_of(tmp_path, different_texts(WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
+    windows: list[int] = []
+    in_second = threading.Event()
+    write = ResultWriter.write
+
+    def progress(tokens: int) -> None:
+        if tokens == 0:
+            windows.append(tokens)
+        if len(windows) == 2:
+            in_second.set()
+
+    def patient_write(writer: ResultWriter, rows: pa.Table) -> None:
+        assert in_second.wait(10)
+        write(writer, rows)
+
+    monkeypatch.setattr(ResultWriter, "write", patient_write)
+
+    account = score(Storage(), manifest, word_model(), progress=progress)
+
+    assert account is not None
+    assert account.rows == WINDOW_ROWS + 10
+
+
+def test_a_careful_attempt_writes_each_piece_before_the_next_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = job_of(tmp_path, different_texts(3 * PIECE_ROWS))
+    events: list[str] = []
+    write = ResultWriter.write
+
+    def slow_write(writer: ResultWriter, rows: pa.Table) -> None:
+        time.sleep(0.01)
+        write(writer, rows)
+        events.append("written")
+
+    monkeypatch.setattr(ResultWriter, "write", slow_write)
+    notes = Notes(Trail(), lambda trail: events.append(trail.at.stage if trail.at else "end"))
+
+    score(Storage(), manifest, word_model(), notes=notes)
+
+    steps = [event for event in events if event != "reading"]
+    assert steps == [*["scoring", "written"] * 3, "writing"]
+
+
 def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
     def before_batch(batch: int) -> None:
         if batch == number:
@@ -374,76 +424,5 @@ def assert_nothing_is_left(tmp_path: Path, scratch: Path) -> None:
     results = list((tmp_path / "scored").glob("**/*.parquet"))
     assert [path for path in results if not path.name.startswith("chunks-")] == []
     assert list(scratch.iterdir()) == []
-    assert prefetching_threads() == []
+    assert threads_beside() == []
     assert open_under(tmp_path) == []
-
-
-def counted(
-    end: int, closed: list[bool], error: BaseException | None = None
-) -> Generator[int, None, None]:
-    try:
-        yield from range(end)
-        if error is not None:
-            raise error
-    finally:
-        closed.append(True)
-
-
-def test_what_is_prefetched_comes_in_order_and_no_thread_stays() -> None:
-    closed: list[bool] = []
-
-    assert list(prefetched(counted(100, closed))) == list(range(100))
-    assert closed == [True]
-    assert prefetching_threads() == []
-
-
-def test_an_error_comes_in_its_place_after_the_items_before_it() -> None:
-    closed: list[bool] = []
-    seen: list[int] = []
-
-    with pytest.raises(InputCorrupt, match="page 3"):
-        seen.extend(prefetched(counted(3, closed, InputCorrupt("page 3"))))
-
-    assert closed == [True]
-    assert prefetching_threads() == []
-
-
-def test_the_next_item_is_made_while_the_caller_has_the_last() -> None:
-    made = threading.Event()
-
-    def items() -> Generator[int, None, None]:
-        yield 0
-        made.set()
-        yield 1
-
-    upcoming = prefetched(items())
-    next(upcoming)
-
-    assert made.wait(10)
-    upcoming.close()
-
-
-def test_no_more_than_one_item_is_made_ahead() -> None:
-    made: list[int] = []
-
-    def items() -> Generator[int, None, None]:
-        for n in range(10):
-            made.append(n)
-            yield n
-
-    upcoming = prefetched(items())
-    for n in range(5):
-        next(upcoming)
-        assert max(made) <= n + 1
-    upcoming.close()
-
-
-def test_closing_waits_for_the_item_under_way_and_closes_the_rest() -> None:
-    closed: list[bool] = []
-    upcoming = prefetched(counted(10, closed))
-    next(upcoming)
-
-    upcoming.close()
-
-    assert closed == [True]
-    assert prefetching_threads() == []
