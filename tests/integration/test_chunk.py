@@ -16,7 +16,7 @@ from schemas.storage import Storage
 from support import bad_corpora, corpora
 from support.models import ProblemType, reference_logits, tiny_model
 from support.s3 import S3Bucket
-from support.scoring import plan_job, threads_beside, result_of, score, score_all
+from support.scoring import plan_job, result_of, score, score_all, threads_beside
 from support.texts import awkward_texts, invalid_utf8, ordinary_texts
 from support.word_models import word_model
 from worker.model_store import ModelStore
