@@ -1,17 +1,17 @@
 """Attention within each row of a ragged batch: block-diagonal, and no mask for it.
 
-On a CPU rows of equal length attend together in one unmasked call. On a GPU, in half precision,
-PyTorch's variable-length kernel takes all rows at once.
+Rows of equal length attend together in one unmasked call. Where the device has a kernel for ragged
+batches (`worker.engine.varlen`), that takes all rows at once.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worker.engine.ragged import Ragged, Run
+from worker.engine.packed_batch import PackedBatch
+from worker.engine.ragged import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    batch: Ragged,
+    batch: PackedBatch,
     *,
     pattern: Pattern = FULL,
     scale: float | None = None,
@@ -49,8 +49,9 @@ def attend(
         pattern: What a token looks at.
         scale: Factor of the products; 1/√width when None.
     """
-    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
-        return _attend_at_once(query, key, value, batch, pattern, scale)
+    if batch.varlen is not None:
+        rows, window = batch.rows, _window(pattern)
+        return batch.varlen(query, key, value, rows, rows, scale=scale, window=window)
     out = torch.empty_like(query)
     for run in batch.runs:
         mask = _mask(run.length, pattern, query.device)
@@ -67,7 +68,7 @@ def attend(
     return out
 
 
-def attend_from_first(query: Tensor, key: Tensor, value: Tensor, batch: Ragged) -> Tensor:
+def attend_from_first(query: Tensor, key: Tensor, value: Tensor, batch: PackedBatch) -> Tensor:
     """Return attention [rows, heads, width] of the first token of each row to its whole row.
 
     Args:
@@ -76,6 +77,10 @@ def attend_from_first(query: Tensor, key: Tensor, value: Tensor, batch: Ragged) 
         value: [tokens, heads, width].
         batch: Which tokens belong together.
     """
+    if batch.varlen is not None:
+        return batch.varlen(
+            query, key, value, batch.first_tokens, batch.rows, scale=None, window=(-1, -1)
+        )
     out = torch.empty_like(query)
     row = 0
     for run in batch.runs:
@@ -104,28 +109,7 @@ def _mask(length: int, pattern: Pattern, device: torch.device) -> Tensor | None:
     return seen & (distance >= 0) if pattern.causal else seen
 
 
-def _attend_at_once(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    batch: Ragged,
-    pattern: Pattern,
-    scale: float | None,
-) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
+def _window(pattern: Pattern) -> tuple[int, int]:
+    """Return how many tokens before and after itself a token looks at; -1 for all."""
     back = -1 if pattern.window is None else pattern.window - 1
-    offsets = torch.from_numpy(batch.offsets).to(query.device, torch.int32, non_blocking=True)
-    mixed = varlen_attn(
-        query,
-        key,
-        value,
-        offsets,
-        offsets,
-        batch.longest,
-        batch.longest,
-        scale=scale,
-        window_size=(back, 0 if pattern.causal else back),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return cast("Tensor", mixed)
+    return back, 0 if pattern.causal else back

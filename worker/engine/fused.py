@@ -15,7 +15,9 @@ from schemas.model_families import Family
 from worker.engine.attention import attend, attend_from_first
 from worker.engine.heads import HEADS
 from worker.engine.linear import FUSED_ACTIVATIONS, Linear, make_linear
-from worker.engine.ragged import Ragged, Rows, ragged
+from worker.engine.packed_batch import PackedBatch, Packing
+from worker.engine.ragged import Rows
+from worker.engine.varlen import choose_varlen
 
 _BERT_LIKE = ("bert", "camembert", "data2vec-text", "electra", "ernie", "roberta", "xlm-roberta")
 
@@ -46,9 +48,12 @@ class FusedClassifier:
         config = model.config
         self._model = model
         self._head = HEADS[config.model_type]
-        self._device = device
         self._heads = int(config.num_attention_heads)
-        self._first_position = int(config.pad_token_id) + 1 if family.positions_after_padding else 0
+        self._pack = Packing(
+            device,
+            first_position=int(config.pad_token_id) + 1 if family.positions_after_padding else 0,
+            varlen=choose_varlen(config, device, model.dtype),
+        )
         base = model.base_model
         self._embed = base.embeddings
         self._project = getattr(base, "embeddings_project", None) or nn.Identity()
@@ -61,10 +66,8 @@ class FusedClassifier:
 
     def __call__(self, rows: Rows) -> Tensor:
         """Return logits [rows, labels] in the order of the rows, on the device."""
-        batch = ragged(rows)
-        ids = torch.from_numpy(batch.ids).to(self._device)
-        positions = torch.from_numpy(batch.positions + self._first_position).to(self._device)
-        embedded = self._embed(input_ids=ids.unsqueeze(0), position_ids=positions.unsqueeze(0))
+        batch = self._pack(rows)
+        embedded = self._embed(input_ids=batch.ids[None], position_ids=batch.positions[None])
         hidden = self._project(embedded)[0]
         for layer in self._layers[:-1]:
             query, key, value = self._query_key_value(layer, hidden)
@@ -77,10 +80,10 @@ class FusedClassifier:
         parts = layer.query_key_value(hidden).chunk(3, dim=1)
         return [part.view(len(hidden), self._heads, -1) for part in parts]
 
-    def _last(self, hidden: Tensor, batch: Ragged) -> Tensor:
+    def _last(self, hidden: Tensor, batch: PackedBatch) -> Tensor:
         """Return what the last layer makes of the first token of each row [rows, width]."""
         layer = self._layers[-1]
-        first = torch.from_numpy(batch.offsets[:-1]).to(self._device)
+        first = batch.first
         query, key, value = self._query_key_value(layer, hidden)
         mixed = attend_from_first(query[first], key, value, batch)
         return _rest(layer, mixed.flatten(1), hidden[first])

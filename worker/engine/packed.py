@@ -15,11 +15,13 @@ from transformers import AttentionInterface
 from schemas.model_families import Family
 from worker.engine.attention import Pattern, attend
 from worker.engine.heads import HEADS
-from worker.engine.ragged import Ragged, Rows, ragged
+from worker.engine.packed_batch import PackedBatch, Packing
+from worker.engine.ragged import Rows
+from worker.engine.varlen import choose_varlen
 
 ATTENTION: Final = "bulkscore_packed"
 
-_batch: ContextVar[Ragged] = ContextVar("batch")
+_batch: ContextVar[PackedBatch] = ContextVar("batch")
 
 
 def _attention(
@@ -63,27 +65,26 @@ class PackedClassifier:
     def __init__(self, model: Any, family: Family, *, device: torch.device) -> None:
         self._model = model
         self._model.set_attn_implementation(ATTENTION)
-        self._device = device
         self._family = family
-        self._head = HEADS[model.config.model_type]
-        self._first_position = (
-            int(model.config.pad_token_id) + 1 if family.positions_after_padding else 0
+        config = model.config
+        self._head = HEADS[config.model_type]
+        self._pack = Packing(
+            device,
+            first_position=int(config.pad_token_id) + 1 if family.positions_after_padding else 0,
+            varlen=choose_varlen(config, device, model.dtype),
         )
 
     def __call__(self, rows: Rows) -> Tensor:
         """Return logits [rows, labels] in the order of the rows, on the device."""
-        batch = ragged(rows)
-        ids = torch.from_numpy(batch.ids).to(self._device)
-        positions = torch.from_numpy(batch.positions + self._first_position).to(self._device)
+        batch = self._pack(rows)
         token = _batch.set(batch)
         try:
             hidden = self._model.base_model(
-                input_ids=ids.unsqueeze(0), position_ids=positions.unsqueeze(0)
+                input_ids=batch.ids[None], position_ids=batch.positions[None]
             ).last_hidden_state[0]
         finally:
             _batch.reset(token)
-        offsets = torch.from_numpy(batch.offsets).to(self._device)
-        read = offsets[1:] - 1 if self._family.reads_last_token else offsets[:-1]
+        read = batch.last if self._family.reads_last_token else batch.first
         return self._head(self._model, hidden[read])
 
 

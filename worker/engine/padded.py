@@ -9,6 +9,7 @@ from torch import Tensor
 from schemas.model_families import Family
 from worker.engine.padding import pad, unused_id
 from worker.engine.ragged import Rows
+from worker.engine.transfer import transfer_to
 
 
 class PaddedClassifier:
@@ -23,7 +24,7 @@ class PaddedClassifier:
     def __init__(self, model: Any, family: Family, *, device: torch.device) -> None:
         self._model = model
         self._family = family
-        self._device = device
+        self._upload = transfer_to(device).upload
         self._pad_id = _pad_id(model.config)
 
     def __call__(self, rows: Rows) -> Tensor:
@@ -47,8 +48,8 @@ class PaddedClassifier:
             self._model.config.pad_token_id = pad_id if len(rows) > 1 else None
         # No token types: for single texts transformers' own tokenizers give none, or zeros.
         logits: Tensor = self._model(
-            input_ids=torch.from_numpy(ids).to(self._device),
-            attention_mask=torch.from_numpy(mask).to(self._device),
+            input_ids=self._upload(ids),
+            attention_mask=self._upload(mask),
         ).logits
         return logits
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -30,42 +31,64 @@ class Run:
         return slice(self.start, self.start + self.rows * self.length)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ragged:
-    """Rows without padding.
+    """Rows without padding; all numbers lie in one array, so that one copy brings them elsewhere.
 
     Attributes:
-        ids: int64 [tokens], the ids of all rows.
-        positions: int64 [tokens], counted from 0 in each row.
-        offsets: int64 [rows + 1], place of each row's first token, and the end.
-        runs: The rows by length, in order.
+        numbers: int32 [2 * tokens + rows + 1], ids, positions and offsets one after the other.
+        tokens: Tokens of all rows.
     """
 
-    ids: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    runs: tuple[Run, ...]
+    numbers: NDArray[np.int32]
+    tokens: int
 
     @property
+    def ids(self) -> NDArray[np.int32]:
+        """The ids of all rows [tokens]."""
+        return self.numbers[: self.tokens]
+
+    @property
+    def positions(self) -> NDArray[np.int32]:
+        """Where a token stands in its row [tokens]."""
+        return self.numbers[self.tokens : 2 * self.tokens]
+
+    @property
+    def offsets(self) -> NDArray[np.int32]:
+        """Place of each row's first token, and the end [rows + 1]."""
+        return self.numbers[2 * self.tokens :]
+
+    @cached_property
     def longest(self) -> int:
         """Tokens of the longest row."""
-        return max(run.length for run in self.runs)
+        return int(np.diff(self.offsets).max())
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The rows by length, in order."""
+        return tuple(_runs(self.offsets))
 
 
-def ragged(rows: Rows) -> Ragged:
-    """Lay rows end to end; sorted by length they make the fewest runs."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = np.concatenate(rows).astype(np.int64)
-    return Ragged(
-        ids=ids,
-        positions=np.arange(len(ids)) - np.repeat(offsets[:-1], lengths),
-        offsets=offsets,
-        runs=tuple(_runs(lengths, offsets)),
-    )
+def ragged(rows: Rows, first_position: int = 0) -> Ragged:
+    """Lay rows end to end; sorted by length they make the fewest runs.
+
+    Args:
+        rows: Ids of each row [tokens].
+        first_position: The position of each row's first token.
+    """
+    lengths = np.array([len(row) for row in rows])
+    tokens = int(lengths.sum())
+    batch = Ragged(numbers=np.empty(2 * tokens + len(rows) + 1, dtype=np.int32), tokens=tokens)
+    np.concatenate(rows, out=batch.ids)
+    batch.offsets[0] = 0
+    np.cumsum(lengths, out=batch.offsets[1:])
+    starts = batch.offsets[:-1] - np.int32(first_position)
+    np.subtract(np.arange(tokens, dtype=np.int32), np.repeat(starts, lengths), out=batch.positions)
+    return batch
 
 
-def _runs(lengths: NDArray[np.int64], offsets: NDArray[np.int64]) -> Iterator[Run]:
+def _runs(offsets: NDArray[np.int32]) -> Iterator[Run]:
+    lengths = np.diff(offsets)
     borders = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
     for first, end in pairwise(borders):
         yield Run(start=int(offsets[first]), rows=end - first, length=int(lengths[first]))
