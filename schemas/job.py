@@ -5,18 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from operator import not_
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, model_validator
 
-from schemas.errors import ManifestMissing
+from schemas.record import Record as Record
+from schemas.record import parse_record as parse_record
+from schemas.signature import ProblemType as ProblemType
+from schemas.signature import Signature
 
 MANIFEST_VERSION: Final = 1
 
@@ -28,7 +24,6 @@ Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 # What becomes of the text behind `max_length` tokens: cut off, or scored in further windows, whose
 # scores are averaged, or of which the one that shows a label most counts.
 LongText = Literal["truncate", "windows", "windows-max"]
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 # The fields of a spec, and of a generation, that hold an error budget.
@@ -36,28 +31,6 @@ BUDGETS: Final = ("max_row_errors", "max_dead_chunks")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
 # encoder on a CPU, a second or two on a GPU.
 DEFAULT_CHUNK_ROWS = 2_000
-
-
-class Record(BaseModel):
-    """A frozen record that refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-RecordT = TypeVar("RecordT", bound=Record)
-
-
-def parse_record(kind: type[RecordT], body: bytes, uri: str) -> RecordT:
-    """Return the record that the object at `uri` holds.
-
-    Raises:
-        ManifestMissing: It is damaged or of a version we do not know.
-    """
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
-        raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None
 
 
 class ErrorBudget(Record):
@@ -130,7 +103,8 @@ class ModelPin(Record):
     """A model version as it was when the job was submitted.
 
     `digest` is the SHA-256 over the paths and SHA-256 sums of `files`: equal digests are equal
-    models, wherever they lie.
+    models, wherever they lie. A registered version has its `ref` as `name@version`, whatever alias
+    it was asked for by, and its `signature`, to which workers hold what they load.
     """
 
     ref: str
@@ -143,6 +117,7 @@ class ModelPin(Record):
     problem_type: ProblemType
     labels: tuple[str, ...]
     max_length: int
+    signature: Signature | None = Field(default=None, exclude_if=not_)
 
 
 class InputFile(Record):
