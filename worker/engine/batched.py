@@ -3,7 +3,9 @@
 import ctypes
 import logging
 from collections import deque
-from typing import Protocol
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +18,18 @@ from worker.batching import token_budget_batches
 from worker.engine import BetweenBatches, RowOutOfMemory
 from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
 from worker.engine.ragged import Rows
+from worker.engine.transfer import Fetched, Transfer, transfer_to
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 # Batches differ in size, and the C library keeps the holes that their tensors leave: gigabytes
 # after some hundred batches. Given back every so many, which takes no measurable time.
 BATCHES_BETWEEN_TRIMS = 4
+# While a GPU computes one, the next is made ready and waits for its turn there. No third: with two
+# the device has work at all times, and the caller hears of its progress one batch late.
+BATCHES_IN_FLIGHT = 2
 _C_LIBRARY = ctypes.CDLL(None)
 
 
@@ -29,7 +37,10 @@ class Classifier(Protocol):
     """A loaded model that scores one batch."""
 
     def __call__(self, rows: Rows) -> Tensor:
-        """Return logits [rows, labels] in the order of the rows, on the device."""
+        """Return logits [rows, labels] in the order of the rows, on the device.
+
+        On a GPU the work is launched, not awaited.
+        """
 
 
 class BatchedEngine:
@@ -41,6 +52,7 @@ class BatchedEngine:
         device: Where it computes.
         dtype: What it computes in.
         token_budget: Most tokens in one batch, padding included.
+        transfer: The way to the device and back; made for it when None.
     """
 
     def __init__(
@@ -51,13 +63,16 @@ class BatchedEngine:
         device: torch.device,
         dtype: Dtype,
         token_budget: int,
+        transfer: Transfer | None = None,
     ) -> None:
         self._classifier = classifier
+        self._transfer = transfer or transfer_to(device)
         self._device = device
         self.label_count = label_count
         self.device = str(device)
         self.dtype: str = dtype
         self.token_budget = token_budget
+        self._in_flight = 1 if device.type == "cpu" else BATCHES_IN_FLIGHT
 
     def forward(
         self, token_ids: Rows, between: BetweenBatches | None = None
@@ -67,12 +82,27 @@ class BatchedEngine:
         if not lengths.all():
             raise ValueError("a row without tokens cannot be scored; this is a bug in the caller")
         logits = np.empty((len(token_ids), self.label_count), dtype=np.float32)
+        scored_tokens = 0
+        launched = _ahead(self._launched(token_ids, lengths), self._in_flight)
+        for count, (batch, fetched) in enumerate(launched, start=1):
+            logits[batch] = self._wait_for(fetched)
+            scored_tokens += int(lengths[batch].sum())
+            if count % BATCHES_BETWEEN_TRIMS == 0 and self._device.type == "cpu":
+                _give_heap_back()
+            if between is not None:
+                between(scored_tokens)
+        return logits
+
+    def _launched(
+        self, token_ids: Rows, lengths: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Fetched]]:
+        """Launch batch after batch, and smaller ones after one that did not fit the memory."""
         batches = deque(token_budget_batches(lengths, self.token_budget))
-        roomy, scored_tokens, scored_batches = self.token_budget, 0, 0
+        roomy = self.token_budget
         while batches:
             batch = batches.popleft()
-            found = self._logits([token_ids[i] for i in batch])
-            if found is None:
+            fetched = self._launch([token_ids[i] for i in batch])
+            if fetched is None:
                 if len(batch) == 1:
                     self.token_budget = roomy  # the row is to blame, and not the budget
                     raise RowOutOfMemory(
@@ -85,23 +115,21 @@ class BatchedEngine:
                 smaller = token_budget_batches(lengths[left], self.token_budget)
                 batches = deque(left[part] for part in smaller)
                 continue
-            logits[batch] = found
             if roomy != self.token_budget:
                 self._tell_of_smaller_budget(roomy)
                 roomy = self.token_budget
-            scored_tokens += int(lengths[batch].sum())
-            scored_batches += 1
-            if scored_batches % BATCHES_BETWEEN_TRIMS == 0 and self._device.type == "cpu":
-                _give_heap_back()
-            if between is not None:
-                between(scored_tokens)
-        return logits
+            yield batch, fetched
 
-    def _logits(self, rows: Rows) -> NDArray[np.float32] | None:
-        """Return logits [rows, labels], or None when they do not fit the memory."""
+    def _launch(self, rows: Rows) -> Fetched | None:
+        """Begin to score rows; None when they do not fit the memory, which shows at once.
+
+        Memory is taken when work is launched, so it is this batch that does not fit, and those
+        before it come out sound.
+        """
         try:
             with torch.inference_mode():
-                logits: NDArray[np.float32] = self._classifier(rows).float().cpu().numpy()
+                logits = self._classifier(rows)
+                fetched = self._transfer.fetch(logits)
         except Exception as error:
             if is_device_failure(error):
                 raise device_failed(self.device, error) from error
@@ -110,13 +138,22 @@ class BatchedEngine:
         else:
             if logits.shape != (len(rows), self.label_count):
                 raise ModelIncompatible(
-                    f"the model gave logits of shape {logits.shape} for {len(rows)} rows and "
-                    f"{self.label_count} labels"
+                    f"the model gave logits of shape {tuple(logits.shape)} for {len(rows)} rows "
+                    f"and {self.label_count} labels"
                 )
-            return logits
+            return fetched
         # Outside of the handler, whose traceback keeps the failed batch's tensors alive.
         _free_cached_memory(self._device)
         return None
+
+    def _wait_for(self, fetched: Fetched) -> NDArray[np.float32]:
+        """Return logits [rows, labels]; a device that failed meanwhile says so here."""
+        try:
+            return fetched()
+        except RuntimeError as error:
+            if is_device_failure(error):
+                raise device_failed(self.device, error) from error
+            raise
 
     def _tell_of_smaller_budget(self, before: int) -> None:
         logger.warning(
@@ -127,6 +164,14 @@ class BatchedEngine:
             self.token_budget,
             extra={"action": "token_budget_lowered", "token_budget": self.token_budget},
         )
+
+
+def _ahead(items: Iterator[T], count: int) -> Iterator[T]:
+    """Yield items in order, each only when `count` of them, itself included, were asked for."""
+    taken = deque(islice(items, count))
+    while taken:
+        yield taken.popleft()
+        taken.extend(islice(items, 1))
 
 
 def _give_heap_back() -> None:
