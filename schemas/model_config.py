@@ -52,7 +52,7 @@ def parse_config(config: Json, tokenizer_config: Json, *, head_labels: int) -> C
         model_type=_model_type(config),
         problem_type=_problem_type(config, labels),
         labels=labels,
-        max_length=_max_length(config, tokenizer_config),
+        max_length=model_max_length(config, tokenizer_config),
     )
 
 
@@ -136,7 +136,8 @@ def _problem_type(config: Json, labels: tuple[str, ...]) -> ProblemType:
     )
 
 
-def _max_length(config: Json, tokenizer_config: Json) -> int:
+def model_max_length(config: Json, tokenizer_config: Json) -> int:
+    """Return how many tokens a model of a known family reads at once."""
     limits = [config.get(key) for key in _POSITION_KEYS]
     if FAMILIES[_model_type(config)].positions_after_padding:
         unusable = int(config.get("pad_token_id") or 1) + 1  # the families' own pad id is 1

@@ -9,11 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.errors import InputCorrupt, InputMissing, ModelIncompatible, SchemaMismatch, UsageError
+from schemas.errors import ModelIncompatible, UsageError
+from schemas.labelled import LabelledTexts, Problem
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
-from worker.lifecycle.labelled import label_indices, label_names, read_labelled
+from worker.lifecycle.labelled import label_names, targets
 from worker.lifecycle.tiny import train_tiny
 from worker.lifecycle.train import METRICS, Recipe, train
 
@@ -150,47 +151,6 @@ def test_the_command_prints_metrics_on_stdout_and_progress_on_stderr(
     assert again.stderr.startswith("error: ")
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
-def test_labelled_texts_are_read_from_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
-    table = pl.DataFrame({"text": ['he said "no",\nthen left', "fine"], "label": [1, 0]})
-    path = tmp_path / f"data.{suffix}"
-    match suffix:
-        case "csv":
-            table.write_csv(path, include_header=False, quote_style="non_numeric")
-        case "parquet":
-            table.write_parquet(path)
-        case _:
-            table.write_ndjson(path)
-
-    found = read_labelled(path)
-
-    assert found.texts == ['he said "no",\nthen left', "fine"]
-    assert found.labels == ["1", "0"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "error"),
-    [
-        ("absent.csv", None, InputMissing),
-        ("table.xlsx", b"", UsageError),
-        ("table.parquet", b"not parquet", InputCorrupt),
-        ("table.csv", b'"unfinished', InputCorrupt),
-        ("table.jsonl", b'{"text": "x", "kind": 1}\n', SchemaMismatch),
-        ("table.jsonl", b'{"text": null, "label": 1}\n', SchemaMismatch),
-        ("table.csv", b"", InputCorrupt),
-    ],
-)
-def test_bad_labelled_data_is_refused(
-    tmp_path: Path, name: str, content: bytes | None, error: type[Exception]
-) -> None:
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(error, match=name):
-        read_labelled(path)
-
-
 @pytest.mark.parametrize(
     ("labels", "given", "expected"),
     [
@@ -216,6 +176,27 @@ def test_labels_that_do_not_fit_the_data_are_refused(
         label_names(labels, given)
 
 
-def test_a_label_the_model_does_not_know_is_named_with_its_file() -> None:
-    with pytest.raises(UsageError, match=r"test\.csv: label 'maybe'"):
-        label_indices(["yes", "maybe"], ("no", "yes"), Path("test.csv"))
+def rows_of(labels: list[object], problem: Problem = "single-label") -> LabelledTexts:
+    rows = pl.DataFrame({"text": ["x"] * len(labels), "label": labels})
+    rows = rows.with_columns(pl.lit("test.csv").alias("source_file")).with_row_index("source_row")
+    return LabelledTexts(rows=rows, problem=problem)
+
+
+def test_a_label_the_model_does_not_know_is_named_with_its_file_and_row() -> None:
+    with pytest.raises(UsageError, match=r"test\.csv, row 1: label 'maybe'"):
+        targets(rows_of(["yes", "maybe"]), ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem", "expected"),
+    [
+        (["yes", "no"], "single-label", [1, 0]),
+        (["1", "0"], "single-label", [1, 0]),
+        ([["yes"], [], ["no", "yes"]], "multi-label", [[0, 1], [0, 0], [1, 1]]),
+        ([0.5, -2.0], "regression", [0.5, -2.0]),
+    ],
+)
+def test_each_problem_has_its_own_targets(
+    labels: list[object], problem: Problem, expected: list[object]
+) -> None:
+    assert targets(rows_of(labels, problem), ("no", "yes")).tolist() == expected

@@ -1,64 +1,15 @@
-"""Labelled texts to train and evaluate on: CSV without a header, Parquet or JSON lines."""
+"""Labels as the numbers that a model is trained on, and their names in the order of the logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
-from schemas.errors import InputCorrupt, InputMissing, SchemaMismatch, UsageError
+from schemas.errors import UsageError
+from schemas.labelled import LabelledTexts
 
-TEXT, LABEL = "text", "label"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledTexts:
-    """Texts with the label of each, as written in the file."""
-
-    texts: list[str]
-    labels: list[str]
-
-
-def read_labelled(path: Path) -> LabelledTexts:
-    """Read `text` and `label` from a file; a CSV has no header and just these two columns.
-
-    Raises:
-        InputMissing: There is no such file.
-        InputCorrupt: It does not parse.
-        SchemaMismatch: A column is absent, or a text or label is null.
-        UsageError: It is of another kind.
-    """
-    if not path.is_file():
-        raise InputMissing(f"{path} does not exist")
-    try:
-        table = _read(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        # Without the reader's words: they quote the line that does not parse.
-        raise InputCorrupt(f"{path} does not parse ({type(error).__name__})") from None
-    missing = [name for name in (TEXT, LABEL) if name not in table.columns]
-    if missing:
-        raise SchemaMismatch(
-            f"{path} has no column {missing[0]!r}; it has {', '.join(table.columns)}"
-        )
-    table = table.select(pl.col(TEXT).cast(pl.String), pl.col(LABEL).cast(pl.String))
-    if table.null_count().row(0) != (0, 0):
-        raise SchemaMismatch(f"{path} has rows without a text or without a label")
-    if not len(table):
-        raise SchemaMismatch(f"{path} has no rows")
-    return LabelledTexts(texts=table[TEXT].to_list(), labels=table[LABEL].to_list())
-
-
-def _read(path: Path) -> pl.DataFrame:
-    match path.suffix.lower():
-        case ".csv":
-            return pl.read_csv(
-                path, has_header=False, new_columns=[TEXT, LABEL], infer_schema=False
-            )
-        case ".parquet":
-            return pl.read_parquet(path)
-        case ".jsonl" | ".ndjson":
-            return pl.read_ndjson(path)
-    raise UsageError(f"{path}: give a .csv, .parquet or .jsonl file")
+LABELS_TOLD = 10  # in one message
 
 
 def label_names(labels: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
@@ -82,23 +33,49 @@ def label_names(labels: Sequence[str], given: Sequence[str] | None) -> tuple[str
         if len(set(names)) != len(names) or not (found <= set(names) or found <= numbers_of_names):
             raise UsageError(
                 f"the labels {', '.join(names)} do not name those of the data: "
-                f"{', '.join(sorted(found)[:10])}"
+                f"{', '.join(sorted(found)[:LABELS_TOLD])}"
             )
     if len(names) < 2:
         raise UsageError(f"training needs at least two labels, the data has {', '.join(names)}")
     return names
 
 
-def label_indices(labels: Sequence[str], names: Sequence[str], path: Path) -> list[int]:
-    """Return the index of each label among `names`, or the number it is written as.
+def targets(rows: LabelledTexts, names: Sequence[str]) -> NDArray[Any]:
+    """Return what a model is to give for each row.
+
+    Args:
+        rows: The data.
+        names: Names of the labels in the order of the logits; the data has these, or their
+            numbers. Of a regression they are not looked at.
+
+    Returns:
+        int64 [rows], the index of the label; with several labels a text float32 [rows, labels],
+        1 where a label applies; of a regression float32 [rows], the value.
 
     Raises:
-        UsageError: A label in the file is none of them.
+        UsageError: A label in the data is none of them; file and row are named.
     """
+    if rows.problem == "regression":
+        return np.array(rows.labels, dtype=np.float32)
+    numbers = _numbers(rows, names)
+    if rows.problem == "single-label":
+        return np.array([numbers[label] for label in rows.labels], dtype=np.int64)
+    found = np.zeros((len(rows.labels), len(names)), dtype=np.float32)
+    for row, labels in enumerate(rows.labels):
+        found[row, [numbers[label] for label in labels]] = 1
+    return found
+
+
+def _numbers(rows: LabelledTexts, names: Sequence[str]) -> dict[str, int]:
+    """Return the index of each label as it is written in the data."""
     by_name = {name: i for i, name in enumerate(names)}
     by_number = {str(i): i for i in range(len(names))}
-    table = by_name if set(labels) <= by_name.keys() else by_number
-    unknown = sorted(set(labels) - table.keys())
-    if unknown:
-        raise UsageError(f"{path}: label {unknown[0]!r} is none of {', '.join(names)}")
-    return [table[label] for label in labels]
+    found = set(rows.single_labels)
+    known = by_number if found <= by_number.keys() and not found <= by_name.keys() else by_name
+    for row, labels in enumerate(rows.labels) if not found <= known.keys() else ():
+        for label in [labels] if rows.problem == "single-label" else labels:
+            if label not in known:
+                raise UsageError(
+                    f"{rows.place(row)}: label {label!r} is none of {', '.join(names)}"
+                )
+    return known

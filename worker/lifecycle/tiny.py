@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from worker.lifecycle.labelled import read_labelled
+from schemas.labelled import read_labelled
+from schemas.storage import Storage
 from worker.lifecycle.train import Metrics, Recipe, reporting_errors, train
 
 EPOCHS = 3.0
@@ -38,7 +39,7 @@ def train_tiny(
     """
     from worker.lifecycle.tiny_encoder import MAX_LENGTH, build_tiny_encoder
 
-    texts = read_labelled(data).texts
+    texts = read_labelled(Storage(), [str(data)]).texts
     with tempfile.TemporaryDirectory(prefix="bulkscore-tiny-") as folder:
         recipe = Recipe(
             base=build_tiny_encoder(texts, Path(folder), seed=seed),

@@ -19,14 +19,10 @@ import numpy as np
 import typer
 
 from schemas.errors import BulkError, UsageError
+from schemas.labelled import LabelledTexts, read_labelled
 from schemas.model_files import OTHER_FILES, WEIGHTS, pin_model
 from schemas.storage import Storage
-from worker.lifecycle.labelled import (
-    LabelledTexts,
-    label_indices,
-    label_names,
-    read_labelled,
-)
+from worker.lifecycle.labelled import label_names, targets
 
 LEARNING_RATE = 1e-4  # customary for small pretrained encoders
 WARMUP_SHARE = 0.1
@@ -73,17 +69,17 @@ def train(recipe: Recipe, data: Path, out: Path, test_data: Path | None = None) 
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already: give another --out")
-    rows = read_labelled(data)
-    names = label_names(rows.labels, recipe.labels)
-    test = read_labelled(test_data) if test_data else None
-    targets = label_indices(rows.labels, names, data)
-    test_targets = label_indices(test.labels, names, test_data) if test and test_data else []
+    rows = read_labelled(Storage(), [str(data)])
+    names = label_names(rows.single_labels, recipe.labels)
+    test = read_labelled(Storage(), [str(test_data)]) if test_data else None
+    wanted = targets(rows, names).tolist()
+    test_wanted = targets(test, names).tolist() if test else []
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         finished = Path(scratch) / "model"
-        metrics = _fit(recipe, rows, targets, names, Path(scratch), finished)
+        metrics = _fit(recipe, rows, wanted, names, Path(scratch), finished)
         if test:
-            metrics = _evaluated(metrics, finished, test, test_targets)
+            metrics = _evaluated(metrics, finished, test, test_wanted)
         (finished / METRICS).write_text(json.dumps(asdict(metrics), indent=2) + "\n")
         finished.rename(out)
     return metrics
@@ -92,7 +88,7 @@ def train(recipe: Recipe, data: Path, out: Path, test_data: Path | None = None) 
 def _fit(
     recipe: Recipe,
     rows: LabelledTexts,
-    targets: Sequence[int],
+    wanted: Sequence[int],
     names: tuple[str, ...],
     scratch: Path,
     finished: Path,
@@ -105,7 +101,7 @@ def _fit(
         model,
         tokenizer,
         rows.texts,
-        targets,
+        wanted,
         Fitting(
             epochs=recipe.epochs,
             learning_rate=recipe.learning_rate,
@@ -121,7 +117,7 @@ def _fit(
     seconds = round(time.monotonic() - started, 1)
     _save(model, tokenizer, scratch / "saved", finished)
     return Metrics(
-        train_rows=len(targets), train_seconds=seconds, train_loss=round(loss, 4), labels=names
+        train_rows=len(wanted), train_seconds=seconds, train_loss=round(loss, 4), labels=names
     )
 
 
