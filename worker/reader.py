@@ -24,6 +24,9 @@ from worker.texts import Texts, as_bytes, byte_lengths, texts_of
 # Rows scored together: the engine sorts them by length, and some thousands are enough to leave
 # hardly any padding.
 WINDOW_ROWS = 4_096
+# The first windows of a chunk are smaller, each twice the one before: the engine waits for the
+# first, and works on each while the next is made.
+FIRST_WINDOW_ROWS = 512
 # A window ends early at this much text and ids, so that a run of very long documents stays bounded.
 WINDOW_BYTES = 16 << 20
 # Most rows Arrow decodes at once. Small, because what they take is known only afterwards: the
@@ -80,7 +83,8 @@ def read_windows(
 ) -> Generator[Window, None, None]:
     """Yield the rows of `chunk` in order.
 
-    A window holds at most `window_rows` rows and `window_bytes` bytes, or a single larger row.
+    A window holds at most `window_rows` rows and `window_bytes` bytes, or a single larger row; the
+    first ones hold at most `FIRST_WINDOW_ROWS` rows, twice as many, and so on.
 
     Raises:
         InputMissing: The file is gone.
@@ -94,7 +98,7 @@ def read_windows(
     position, end = chunk.row_start, chunk.row_start + chunk.rows
     with _memory_given_back(), open_parquet(storage, file.uri, expected=expected) as parquet:
         pieces = _pieces(parquet, file.uri, chunk, text_column, list(id_columns))
-        for held in _grouped(pieces, window_rows, window_bytes):
+        for held in _grouped(pieces, _growing(FIRST_WINDOW_ROWS, window_rows), window_bytes):
             window = Window(
                 row_start=position,
                 ids=pa.Table.from_batches([piece.ids for piece in held]),
@@ -180,12 +184,21 @@ def _require_columns(schema: pa.Schema, columns: list[str], uri: str) -> None:
             raise SchemaMismatch(f"{uri} has column {name!r} {times} times instead of once")
 
 
+def _growing(first: int, most: int) -> Iterator[int]:
+    """Yield sizes that double from `first` up to `most`, without end."""
+    size = first
+    while True:
+        yield min(size, most)
+        size = min(2 * size, most)
+
+
 def _grouped(
-    pieces: Iterator[_Piece], window_rows: int, window_bytes: int
+    pieces: Iterator[_Piece], sizes: Iterator[int], window_bytes: int
 ) -> Iterator[list[_Piece]]:
-    """Yield pieces cut and collected so that they fit a window together."""
+    """Yield pieces cut and collected so that they fit a window together; `sizes` are its rows."""
     held: list[_Piece] = []
     rows = size = 0
+    window_rows = next(sizes)
     for piece in pieces:
         row_bytes = piece.row_bytes()
         start = 0
@@ -200,6 +213,7 @@ def _grouped(
             else:
                 yield held
                 held, rows, size = [], 0, 0
+                window_rows = next(sizes)
     if held:
         yield held
 

@@ -28,7 +28,7 @@ from worker.careful import Notes
 from worker.encoded import Encoded
 from worker.engine import BetweenBatches
 from worker.heartbeat import HandBack
-from worker.reader import WINDOW_ROWS
+from worker.reader import FIRST_WINDOW_ROWS, WINDOW_ROWS
 from worker.tokenizer import Tokenizer
 from worker.writer import ResultWriter
 
@@ -186,7 +186,8 @@ def test_ids_in_dictionaries_and_nested_ids_keep_type_and_values(tmp_path: Path)
 
 def test_progress_is_told_before_each_window_and_between_batches(tmp_path: Path) -> None:
     told: list[int] = []
-    manifest = job_of(tmp_path, different_texts(WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
+    rows = FIRST_WINDOW_ROWS + 10
+    manifest = job_of(tmp_path, different_texts(rows), chunk_rows=2 * rows)
 
     score(Storage(), manifest, word_model(), progress=told.append)
 
@@ -198,7 +199,7 @@ def test_progress_is_told_before_each_window_and_between_batches(tmp_path: Path)
 def test_rows_with_the_same_tokens_are_scored_once_and_all_have_the_score(tmp_path: Path) -> None:
     told: list[int] = []
     texts: list[str | None] = ["a good film", "no", "a  good film", None, "a good film"]
-    manifest = job_of(tmp_path, texts * 1_000, chunk_rows=5_000, all_scores=True)
+    manifest = job_of(tmp_path, texts * 300, chunk_rows=1_500, all_scores=True)
 
     account = score(Storage(), manifest, word_model(), progress=told.append)
 
@@ -206,7 +207,7 @@ def test_rows_with_the_same_tokens_are_scored_once_and_all_have_the_score(tmp_pa
     windows = 2
     assert told == [0, 3 + 1] * windows
     assert account is not None
-    assert account.tokens == sum(row["n_tokens"] for row in rows) == 1_000 * (3 * 3 + 1)
+    assert account.tokens == sum(row["n_tokens"] for row in rows) == 300 * (3 * 3 + 1)
     assert rows[0]["scores"] != rows[1]["scores"]
     assert {str(row["scores"]) for row in rows[0::5]} == {str(rows[0]["scores"])}
     assert {str(row["scores"]) for row in rows[2::5]} == {str(rows[0]["scores"])}
@@ -267,7 +268,8 @@ def test_a_passage_that_is_refused_is_the_error_of_its_row_alone(tmp_path: Path)
 def test_rows_are_written_while_the_engine_works_on_the_next_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = job_of(tmp_path, different_texts(WINDOW_ROWS + 10), chunk_rows=2 * WINDOW_ROWS)
+    rows = FIRST_WINDOW_ROWS + 10
+    manifest = job_of(tmp_path, different_texts(rows), chunk_rows=2 * rows)
     windows: list[int] = []
     in_second = threading.Event()
     write = ResultWriter.write
@@ -287,7 +289,7 @@ def test_rows_are_written_while_the_engine_works_on_the_next_window(
     account = score(Storage(), manifest, word_model(), progress=progress)
 
     assert account is not None
-    assert account.rows == WINDOW_ROWS + 10
+    assert account.rows == rows
 
 
 def test_a_careful_attempt_writes_each_piece_before_the_next_is_noted(
@@ -319,7 +321,7 @@ def fail_in_batch(number: int, error: BaseException) -> Callable[[int], None]:
     return before_batch
 
 
-@pytest.mark.parametrize("batch", [0, WINDOW_ROWS // 16 + 2], ids=["first", "second window"])
+@pytest.mark.parametrize("batch", [0, FIRST_WINDOW_ROWS // 16 + 2], ids=["first", "second window"])
 @pytest.mark.parametrize(
     "error", [DeviceOutOfMemory("full"), MemoryError(), KeyboardInterrupt()], ids=repr
 )

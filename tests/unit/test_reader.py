@@ -19,7 +19,7 @@ from schemas.storage import Storage
 from support import bad_corpora, corpora
 from support.files import open_under
 from support.texts import MILLION, invalid_utf8, ordinary_texts
-from worker.reader import Window, read_windows
+from worker.reader import FIRST_WINDOW_ROWS, Window, read_windows
 
 # For 500,000 rows in one row group.
 READER_MEMORY_MB = 80
@@ -198,6 +198,17 @@ def test_windows_are_as_full_as_their_bounds_allow(tmp_path: Path) -> None:
 
     assert by_rows == [200, 200, 100]
     assert by_bytes == [101, 101, 101, 101, 96]
+
+
+def test_the_first_windows_are_small_and_double_so_that_the_engine_soon_has_work(
+    tmp_path: Path,
+) -> None:
+    texts = ["x"] * (8 * FIRST_WINDOW_ROWS)
+    path = corpora.write_table(tmp_path / "a.parquet", corpora.make_table(texts))
+
+    windows = [len(window) for window in read(path, window_rows=3 * FIRST_WINDOW_ROWS)]
+
+    assert windows == [FIRST_WINDOW_ROWS * times for times in (1, 2, 3, 2)]
 
 
 def test_a_row_larger_than_a_window_is_a_window_of_its_own(tmp_path: Path) -> None:
