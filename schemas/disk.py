@@ -1,12 +1,17 @@
 """Files on a local disk that appear whole or not at all, also when it is full or power is cut."""
 
 import contextlib
+import fcntl
+import hashlib
+import io
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from schemas.errors import StorageUnavailable
 
@@ -21,7 +26,7 @@ def create(path: Path, data: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return False
-    with _temporary(path, data) as temporary:
+    with _temporary(path, io.BytesIO(data)) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -32,8 +37,37 @@ def create(path: Path, data: bytes) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file with a rename, which replaces what was there."""
+    _replace(path, io.BytesIO(data))
+
+
+def replace_if(path: Path, data: bytes, content_tag: str) -> bool:
+    """Replace a file whose content still has this tag; False if it has another.
+
+    A lock file beside it, hidden by its dot, lets one writer at a time compare and write; the
+    system frees it when its holder ends in any way.
+    """
+    with path.with_name(f".{path.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if tag(path.read_bytes()) != content_tag:
+            return False
+        replace(path, data)
+    return True
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, however large, with a rename, which replaces what was there."""
+    with source.open("rb") as stream:
+        _replace(path, stream)
+
+
+def tag(data: bytes) -> str:
+    """Return what changes when the content of a file does; its time of change may stay."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _replace(path: Path, source: BinaryIO) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(path, data) as temporary:
+    with _temporary(path, source) as temporary:
         temporary.replace(path)
     _sync_folder(path.parent)
 
@@ -59,17 +93,17 @@ def probe(path: Path, room: int) -> None:
     folder = next(place for place in (path, *path.parents) if place.is_dir())
     os.statvfs(folder)
     if room:
-        with _temporary(folder / path.name, bytes(room)):
+        with _temporary(folder / path.name, io.BytesIO(bytes(room))):
             pass
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """Write `data` durably to a hidden file beside `path`, removed afterwards if still there."""
+def _temporary(path: Path, source: BinaryIO) -> Iterator[Path]:
+    """Write `source` durably to a hidden file beside `path`, removed afterwards if still there."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:
-            stream.write(data)
+            shutil.copyfileobj(source, stream)
             stream.flush()
             os.fsync(stream.fileno())
         yield temporary

@@ -7,6 +7,7 @@ tree (`schemas.storage_errors`).
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from schemas.storage_errors import already_exists, not_implemented, translated
 # Above this s3fs switches to multipart uploads, whose completion some stores do not make
 # conditional; results are kept below it.
 MAX_CREATE_BYTES = 100 * 1024 * 1024
+
+# Parts of 50 MB that an upload of a large file keeps in memory.
+UPLOAD_PARTS_AT_ONCE = 2
 
 # Worst case of `probe`, which sends two requests: twice these.
 PROBE_CONNECT_SECONDS = 3.0
@@ -44,6 +48,7 @@ class Storage:
         self._settings = settings or StorageSettings()
         self._s3: Any = None
         self._conditional = True  # until the store says that it knows no conditional PUT
+        self._compares = True  # until it says that it knows no PUT that depends on the ETag
 
     def stat(self, uri: str) -> ObjectStat:
         """Return size and ETag of an object.
@@ -226,6 +231,66 @@ class Storage:
                 return
             disk.replace(local_path(uri), data)
 
+    def read_tagged(self, uri: str) -> tuple[bytes, str]:
+        """Return the content of a small object, and the tag that `replace_if` wants to see."""
+        with translated(uri):
+            if not is_s3(uri):
+                data = local_path(uri).read_bytes()
+                return data, disk.tag(data)
+            etag = self.stat(uri).etag  # asked first: an older one than the content moves nothing
+            return self.read(uri), etag
+
+    def replace_if(self, uri: str, data: bytes, tag: str) -> bool:
+        """Replace an object whose content is the one that came with `tag`: compare and swap.
+
+        A store that does not make a PUT depend on the ETag (`swaps`) is looked at just before. The
+        content must be like no other, so that it can be told whether a PUT without answer went
+        through.
+
+        Returns:
+            True when the object is now ours, False when another one was there.
+
+        Raises:
+            InputMissing: There is no such object.
+        """
+        with translated(uri):
+            if not is_s3(uri):
+                return disk.replace_if(local_path(uri), data, tag)
+            if self.stat(uri).etag != tag:
+                return False
+            return self._put_over(uri, data, tag) or self.read(uri) == data
+
+    def swaps(self, uri: str) -> bool:
+        """Say whether the store by itself compares before it swaps the object `uri`."""
+        with translated(uri):
+            return not is_s3(uri) or not self._put_over(uri, b"", "0" * 32)
+
+    def _put_over(self, uri: str, data: bytes, etag: str) -> bool:
+        """Send a PUT that the store refuses when the object has another ETag, if it can."""
+        # Without its quotes: Ceph compares it as it comes, others take both.
+        condition = {"IfMatch": etag} if self._compares else {}
+        try:
+            self._put(uri, data, **condition)
+        except Exception as error:
+            if already_exists(error):
+                return False
+            if not (self._compares and not_implemented(error)):
+                raise
+            self._compares = False
+            return self._put_over(uri, data, etag)
+        return True
+
+    def upload(self, source: Path, uri: str) -> None:
+        """Write a local file of any size to an object, replacing what was there."""
+        with translated(uri):
+            if not is_s3(uri):
+                disk.copy(source, local_path(uri))
+                return
+            limit = upload_seconds(self._settings, source.stat().st_size)
+            self.s3.put_file(
+                str(source), s3_path(uri), timeout=limit, max_concurrency=UPLOAD_PARTS_AT_ONCE
+            )
+
     def _put_new(self, uri: str, data: bytes) -> bool:
         """Send a PUT that the store refuses when the object is there, if it can."""
         mode = "create" if self._conditional else "overwrite"
@@ -252,6 +317,15 @@ class Storage:
                 return
             with contextlib.suppress(FileNotFoundError):
                 self.s3.rm_file(s3_path(uri))
+
+    def delete_folder(self, uri: str) -> None:
+        """Remove a folder with all that lies in it, or do nothing when it is not there."""
+        if not is_s3(uri):
+            with translated(uri), contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(local_path(uri))
+            return
+        for stat in list(self.list_objects(uri, recursive=True)):
+            self.delete(stat.uri)
 
     def remove_leftovers(self, uri: str) -> int:
         """Remove what killed writers left below the folder `uri` on disk; S3 shows nothing of it.

@@ -45,11 +45,15 @@ class FlakyGateway:
         self.upstream = urlsplit(upstream).netloc
         self.fails: Fails = lambda _method, _path: False
         self.tears: Tears = lambda _method, _path: False
+        # Says for method and path of a request whether it is carried out and never answered.
+        self.loses: Tears = lambda _method, _path: False
         # Down: drops every connection; frozen: takes requests and says nothing.
         self.outage: Literal["down", "frozen"] | None = None
-        # What the store makes of If-None-Match: many have never heard of it.
+        # What the store makes of If-None-Match and If-Match: many have never heard of them.
         self.if_none_match: Literal["honoured", "ignored", "refused"] = "honoured"
+        self.if_match: Literal["honoured", "ignored", "refused"] = "honoured"
         self.failed = 0
+        self.lost = 0
         self.torn = 0
         self.requests: list[tuple[str, str]] = []
         self.url = ""
@@ -71,9 +75,16 @@ class FlakyGateway:
             return
         if self.if_none_match == "ignored":
             del request.headers["If-None-Match"]
+        if self.if_match == "ignored":
+            del request.headers["If-Match"]
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
         connection.request(request.command, request.path, body, dict(request.headers))
         response = connection.getresponse()
+        if self.loses(request.command, request.path):
+            self.lost += 1
+            request.close_connection = True
+            connection.close()
+            return
         torn = self.tears(request.command, request.path)
         self.torn += torn
         send(request, response.status, response.getheaders(), response.read(), torn=torn)
@@ -81,6 +92,9 @@ class FlakyGateway:
 
     def _refusal(self, request: BaseHTTPRequestHandler) -> Refusal | None:
         if self.if_none_match == "refused" and "If-None-Match" in request.headers:
+            return NOT_IMPLEMENTED
+        puts = request.command == "PUT"
+        if self.if_match == "refused" and puts and "If-Match" in request.headers:
             return NOT_IMPLEMENTED
         found = self.fails(request.command, request.path)
         return (SLOW_DOWN if found is True else found) or None
