@@ -42,12 +42,10 @@ from producer.manifest import create_job
 from schemas.job import JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks
 from schemas.model_files import pin_model
-from worker.distinct import distinct
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
 from worker.reader import read_windows
-from worker.result_rows import tokenize
 
 Window = list[NDArray[np.int32]]
 
@@ -192,7 +190,9 @@ class Bench:
             table = pa.table({"id": range(first, first + rows), "text": texts})
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink, compression="zstd", row_group_size=10_000)
-            self._storage.replace(f"{self._place}/{name}/{number}.parquet", sink.getvalue())
+            self._storage.replace(
+                f"{self._place}/{name}/{number}.parquet", sink.getvalue().to_pybytes()
+            )
 
     def _create(self, corpus: str, job_id: str) -> Manifest:
         spec = JobSpec(
@@ -217,8 +217,8 @@ class Bench:
             for window in read_windows(
                 self._storage, file, chunk, text_column="text", id_columns=()
             ):
-                ids = tokenize(window, self._model.tokenizer, "truncate").encoded.ids
-                yield [ids[i] for i in distinct(row.tobytes() for row in ids).firsts]
+                (texts,) = tokenize(window, [self._model.tokenizer], "truncate").texts
+                yield [texts.encoded.ids[i] for i in texts.different.firsts]
 
     def _job(self, corpus: str, job_id: str) -> tuple[float, float]:
         return score_job(self.deployment, self._create(corpus, job_id))
