@@ -42,6 +42,7 @@ from producer.manifest import create_job
 from schemas.job import JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks
 from schemas.model_files import pin_model
+from worker.distinct import distinct
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
@@ -217,8 +218,9 @@ class Bench:
             for window in read_windows(
                 self._storage, file, chunk, text_column="text", id_columns=()
             ):
-                (texts,) = tokenize(window, [self._model.tokenizer], "truncate").texts
-                yield [texts.encoded.ids[i] for i in texts.different.firsts]
+                texts = window.texts.values
+                ids = self._model.tokenizer.encode([texts[i] for i in distinct(texts).firsts]).ids
+                yield [ids[i] for i in distinct(row.tobytes() for row in ids).firsts]
 
     def _job(self, corpus: str, job_id: str) -> tuple[float, float]:
         return score_job(self.deployment, self._create(corpus, job_id))
