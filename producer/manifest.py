@@ -1,6 +1,7 @@
 """Creates a job: its chunk table and its manifest, once."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +14,16 @@ from producer.plan import make_plan
 from schemas import __version__, layout
 from schemas.chunks import sha256_of
 from schemas.errors import ManifestMissing, OutputTaken, UsageError
-from schemas.job import BUDGETS, InputFile, JobId, JobSpec, Manifest, ModelPin, spec_digest
+from schemas.job import (
+    BUDGETS,
+    InputFile,
+    JobId,
+    JobSpec,
+    Manifest,
+    ModelPin,
+    models_digest,
+    spec_digest,
+)
 from schemas.manifest import read_manifest
 from schemas.storage import Storage
 
@@ -21,15 +31,14 @@ from schemas.storage import Storage
 def create_job(
     storage: Storage,
     spec: JobSpec,
-    model: ModelPin,
-    *,
+    *models: ModelPin,
     job_id: str | None = None,
     inventory: Inventory | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> Manifest:
     """Plan a job and create its manifest; the same job again is returned as it is.
 
-    The same job has the same spec and model, and the same id if one is given; only its error
+    The same job has the same spec and models, and the same id if one is given; only its error
     budgets may be others, and count for it from now on. Of several submitters at once the first
     that creates the manifest has the output; the chunk table is named by its content, so that none
     touches another's.
@@ -37,7 +46,7 @@ def create_job(
     Args:
         storage: Where corpus and output lie.
         spec: What the job shall do.
-        model: The model version, pinned.
+        models: The model versions, pinned, in the order of the spec.
         job_id: Its name; made up when None.
         inventory: What of the inputs is to be scored; all that they give when None.
         progress: Told how many of all footers are read.
@@ -53,8 +62,8 @@ def create_job(
     existing = find_job(storage, spec.output)
     if existing is None:
         inventory = inventory or take_inventory(storage, spec, progress)
-        return _create(storage, spec, model, job_id, inventory)
-    same = same_job(existing, spec, model, job_id)
+        return _create(storage, spec, models, job_id, inventory)
+    same = same_job(existing, spec, models, job_id)
     follow_spec(storage, same, spec)
     return same
 
@@ -78,13 +87,15 @@ def find_job(storage: Storage, output: str) -> Manifest | None:
     return found
 
 
-def same_job(existing: Manifest, spec: JobSpec, model: ModelPin, job_id: str | None) -> Manifest:
+def same_job(
+    existing: Manifest, spec: JobSpec, models: Sequence[ModelPin], job_id: str | None
+) -> Manifest:
     """Return the job that is there if it is the one asked for.
 
     Raises:
         OutputTaken: It differs in something.
     """
-    differs = _differences(existing, spec, model)
+    differs = _differences(existing, spec, models)
     if job_id not in (None, existing.job_id):
         differs.append(f"job id ({existing.job_id} there, {job_id} asked for)")
     if not differs:
@@ -126,9 +137,13 @@ def _require_valid(job_id: str) -> None:
 
 
 def _create(
-    storage: Storage, spec: JobSpec, model: ModelPin, job_id: str | None, inventory: Inventory
+    storage: Storage,
+    spec: JobSpec,
+    models: Sequence[ModelPin],
+    job_id: str | None,
+    inventory: Inventory,
 ) -> Manifest:
-    manifest, table = _planned(spec, model, job_id or new_job_id(), inventory)
+    manifest, table = _planned(spec, models, job_id or new_job_id(), inventory)
     place = layout.chunk_table(spec.output, manifest.chunk_table_sha256)
     storage.create(place, table)
     body = manifest.model_dump_json(indent=2).encode()
@@ -138,11 +153,11 @@ def _create(
     winner = read_manifest(storage, spec.output)
     if winner.chunk_table_sha256 != manifest.chunk_table_sha256:
         storage.delete(place)
-    return same_job(winner, spec, model, job_id)
+    return same_job(winner, spec, models, job_id)
 
 
 def _planned(
-    spec: JobSpec, model: ModelPin, job_id: str, inventory: Inventory
+    spec: JobSpec, models: Sequence[ModelPin], job_id: str, inventory: Inventory
 ) -> tuple[Manifest, bytes]:
     """Return the manifest and the chunk table that belongs to it, as they are stored."""
     plan = make_plan(inventory.footers, spec.chunk_rows)
@@ -152,7 +167,8 @@ def _planned(
         created_at=datetime.now(UTC),
         bulkscore_version=__version__,
         spec=spec,
-        model=model,
+        model=models[0],
+        further_models=tuple(models[1:]),
         files=tuple(_input_file(footer) for footer in inventory.footers),
         skipped=tuple(inventory.skipped),
         rows=plan.rows,
@@ -175,11 +191,13 @@ def _input_file(footer: Footer) -> InputFile:
     )
 
 
-def _differences(existing: Manifest, spec: JobSpec, model: ModelPin) -> list[str]:
-    if spec_digest(existing.spec, existing.model.digest) == spec_digest(spec, model.digest):
+def _differences(existing: Manifest, spec: JobSpec, models: Sequence[ModelPin]) -> list[str]:
+    digest = models_digest(models)
+    if spec_digest(existing.spec, existing.model_digest) == spec_digest(spec, digest):
         return []
-    fields = [name for name in JobSpec.model_fields if name not in ("model", *BUDGETS)]
+    left_out = ("model", "further_models", *BUDGETS)
+    fields = [name for name in JobSpec.model_fields if name not in left_out]
     differs = [name for name in fields if getattr(existing.spec, name) != getattr(spec, name)]
-    if existing.model.digest != model.digest:
+    if existing.model_digest != digest:
         differs.append("model")
     return [name.replace("_", "-") for name in differs]

@@ -4,7 +4,7 @@ Nothing is read ahead. What the notes are for is told in `schemas.trail`.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from schemas.chunks import Chunk
@@ -38,7 +38,11 @@ class Notes:
 
 
 def careful_windows(
-    storage: Storage, manifest: Manifest, chunk: Chunk, tokenizer: Tokenizer, notes: Notes
+    storage: Storage,
+    manifest: Manifest,
+    chunk: Chunk,
+    tokenizers: Sequence[Tokenizer],
+    notes: Notes,
 ) -> Generator[TokenizedWindow, None, None]:
     """Yield the rows of `chunk` in pieces, to be scored before the next one is asked for.
 
@@ -64,7 +68,7 @@ def careful_windows(
                 for first, last in pieces(notes.trail, window.row_start, end):
                     notes.note(Place(stage="scoring", start=first, stop=last))
                     piece = _piece(window, first, last, notes.trail.bad)
-                    yield tokenize(piece, tokenizer, manifest.spec.long_text)
+                    yield tokenize(piece, tokenizers, manifest.spec.long_text)
                 notes.note(reading.model_copy(update={"start": end}))
     notes.note(WRITING)
 

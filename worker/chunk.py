@@ -6,24 +6,22 @@ writes the last; not so in a careful attempt, see `worker.careful`.
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas import layout
 from schemas.chunks import Chunk
 from schemas.job import Manifest
 from schemas.results import ResultAccount
 from schemas.storage import Storage
+from worker.accounting import Accounting
 from worker.careful import Notes, careful_windows
 from worker.models import LoadedModel
 from worker.overlap import WriteBehind, prefetched
 from worker.reader import read_windows
 from worker.result_rows import TokenizedWindow, tokenize
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
+from worker.tokenizer import Tokenizer, alike
 from worker.writer import ResultWriter
 
 
@@ -32,7 +30,7 @@ def score_chunk(
     storage: Storage,
     manifest: Manifest,
     chunk: Chunk,
-    model: LoadedModel,
+    models: Sequence[LoadedModel],
     attempt: int,
     generation: int,
     worker: str,
@@ -45,7 +43,7 @@ def score_chunk(
         storage: Where corpus and output lie.
         manifest: The job.
         chunk: The rows to score.
-        model: The model that the manifest pins, loaded.
+        models: The models that the manifest pins, loaded.
         attempt: Number of this attempt.
         generation: Generation of the job.
         worker: Name of this worker.
@@ -57,73 +55,51 @@ def score_chunk(
         The account of the result, or None when another attempt had created one.
     """
     started = time.monotonic()
-    tally = _Tally()
-    # Before the windows, whose thread has the tokenizer from then on.
-    (control,) = model.tokenizer.encode([CONTROL_TEXT]).ids
+    accounting = Accounting(manifest, models)
+    tokenizers = alike([model.tokenizer for model in models])
+    # Before the windows, whose thread has the tokenizers from then on.
+    controls = [tokenizer.encode([CONTROL_TEXT]).ids[0] for tokenizer in tokenizers]
     with (
         ResultWriter() as writer,
         WriteBehind() as behind,
-        contextlib.closing(_windows(storage, manifest, chunk, model, notes)) as windows,
+        contextlib.closing(_windows(storage, manifest, chunk, tokenizers, notes)) as windows,
     ):
 
         def write(scored: ScoredWindow) -> None:
-            rows = rows_of(scored, manifest, chunk, model)
-            tally.add(rows)
+            rows = rows_of(scored, manifest, chunk, models)
+            accounting.add(rows)
             writer.write(rows)
 
         for window in windows:
-            behind(partial(write, score_window(window, model, progress, control)))
+            behind(partial(write, score_window(window, models, progress, controls)))
             if notes is not None:
                 behind.wait()
         behind.wait()
-        account = ResultAccount(
-            job_id=manifest.job_id,
-            chunk=chunk.index,
+        account = accounting.account(
+            chunk,
             generation=generation,
             attempt=attempt,
-            model=manifest.model.ref,
-            model_digest=manifest.model.digest,
-            rows=chunk.rows,
-            rows_scored=tally.rows - tally.errors.total(),
-            errors=dict(sorted(tally.errors.items())),
-            tokens=tally.tokens,
-            truncated_rows=tally.truncated_rows,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=time.monotonic() - started,
             worker=worker,
-            device=model.engine.device,
-            dtype=model.engine.dtype,
-            libraries=model.libraries,
         )
         created = writer.publish(storage, layout.result(manifest.spec.output, chunk.index), account)
     return account if created else None
 
 
-class _Tally:
-    """Sums over the rows of a chunk's result."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.errors: Counter[str] = Counter()
-        self.tokens = 0
-        self.truncated_rows = 0
-
-    def add(self, rows: pa.Table) -> None:
-        self.rows += rows.num_rows
-        self.errors.update(rows.column("error").drop_null().to_pylist())
-        self.tokens += pc.sum(rows.column("n_tokens")).as_py()
-        self.truncated_rows += pc.sum(rows.column("truncated")).as_py()
-
-
 def _windows(
-    storage: Storage, manifest: Manifest, chunk: Chunk, model: LoadedModel, notes: Notes | None
+    storage: Storage,
+    manifest: Manifest,
+    chunk: Chunk,
+    tokenizers: Sequence[Tokenizer],
+    notes: Notes | None,
 ) -> Generator[TokenizedWindow, None, None]:
     if notes is not None:
-        return careful_windows(storage, manifest, chunk, model.tokenizer, notes)
-    return prefetched(_tokenized(storage, manifest, chunk, model))
+        return careful_windows(storage, manifest, chunk, tokenizers, notes)
+    return prefetched(_tokenized(storage, manifest, chunk, tokenizers))
 
 
 def _tokenized(
-    storage: Storage, manifest: Manifest, chunk: Chunk, model: LoadedModel
+    storage: Storage, manifest: Manifest, chunk: Chunk, tokenizers: Sequence[Tokenizer]
 ) -> Generator[TokenizedWindow, None, None]:
     windows = read_windows(
         storage,
@@ -134,4 +110,4 @@ def _tokenized(
     )
     with contextlib.closing(windows):
         for window in windows:
-            yield tokenize(window, model.tokenizer, manifest.spec.long_text)
+            yield tokenize(window, tokenizers, manifest.spec.long_text)

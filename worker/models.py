@@ -107,12 +107,22 @@ class ModelCache:
         max_length: int | None = None,
         dtype: Dtype = "auto",
         token_budget: int | None = None,
+        together: int = 1,
     ) -> LoadedModel:
-        """Return the model, loaded now or before; raises as `load_model` does."""
+        """Return the model, loaded now or before; raises as `load_model` does.
+
+        Args:
+            pin: The model version.
+            max_length: As in `load_model`.
+            dtype: As in `load_model`.
+            token_budget: As in `load_model`.
+            together: Models that are in use at the same time, this one included: so many are kept,
+                also beyond the capacity.
+        """
         key = (pin.digest, max_length, dtype, token_budget)
         with self._lock:
             if key not in self._models:
-                self._make_room()
+                self._make_room(max(self._capacity, together))
                 self._models[key] = self._load(key, pin)
             self._models.move_to_end(key)
             return self._models[key]
@@ -129,7 +139,7 @@ class ModelCache:
             threads=self._threads,
         )
 
-    def _make_room(self) -> None:
+    def _make_room(self, capacity: int) -> None:
         """Let go of the models not used for longest, before another one takes memory."""
-        while len(self._models) >= self._capacity:
+        while len(self._models) >= capacity:
             self._models.popitem(last=False)

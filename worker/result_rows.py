@@ -1,21 +1,43 @@
 """From a window of rows and the scores of those that have any, to rows of the result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from schemas.errors import RowError
 from schemas.job import LongText
 from schemas.results import result_schema
-from worker.distinct import distinct
+from worker.distinct import Distinct, distinct
 from worker.encoded import Encoded
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
+from worker.texts import Texts
 from worker.tokenizer import Tokenizer
+
+# The columns of one model by their names without its suffix, one value for each row of a window.
+Columns = Mapping[str, pa.Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedTexts:
+    """The texts of a window as a tokenizer has them.
+
+    Attributes:
+        errors: Why a row has nothing to score, or None, for every row.
+        encoded: Token ids of the rows without an error, in their order.
+        places: int64 [rows without an error], where they stand in the window.
+        different: Which of the passages have the same tokens.
+    """
+
+    errors: list[RowError | None]
+    encoded: Encoded
+    places: NDArray[np.int64]
+    different: Distinct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,68 +46,114 @@ class TokenizedWindow:
 
     Attributes:
         row_start: Number of the first row within the file.
+        rows: How many there are.
         ids: The id columns as they are in the file.
-        errors: Why a row has nothing to score, or None, for every row.
-        encoded: Token ids of the rows without an error, in their order.
-        places: int64 [rows without an error], where they stand in the window.
+        texts: What each model is given; models with the same tokenizer have the same object.
     """
 
     row_start: int
+    rows: int
     ids: pa.Table
-    errors: list[RowError | None]
-    encoded: Encoded
-    places: NDArray[np.int64]
+    texts: tuple[TokenizedTexts, ...]
 
 
-def tokenize(window: Window, tokenizer: Tokenizer, long_text: LongText) -> TokenizedWindow:
-    """Tokenize the rows of a window that have a text, equal texts once."""
-    errors = list(window.texts.errors)
+def tokenize(
+    window: Window, tokenizers: Sequence[Tokenizer], long_text: LongText
+) -> TokenizedWindow:
+    """Tokenize the rows of a window that have a text, equal texts once by each tokenizer.
+
+    Args:
+        window: The rows.
+        tokenizers: That of each model; one that is there twice does its work once.
+        long_text: What becomes of long texts.
+    """
+    made = {
+        tokenizer: _tokenized(window.texts, tokenizer, long_text)
+        for tokenizer in dict.fromkeys(tokenizers)
+    }
+    return TokenizedWindow(
+        row_start=window.row_start,
+        rows=len(window),
+        ids=window.ids,
+        texts=tuple(made[tokenizer] for tokenizer in tokenizers),
+    )
+
+
+def _tokenized(given: Texts, tokenizer: Tokenizer, long_text: LongText) -> TokenizedTexts:
+    errors = list(given.errors)
     candidates = [i for i, error in enumerate(errors) if error is None]
-    texts = [window.texts.values[i] for i in candidates]
+    texts = [given.values[i] for i in candidates]
     different = distinct(texts)
     encoded = tokenizer.encode([texts[i] for i in different.firsts], long_text)
     failed = encoded.failed[different.kinds]
     for i in np.flatnonzero(failed):
         errors[candidates[i]] = RowError.TOKENIZER_FAILED
-    return TokenizedWindow(
-        row_start=window.row_start,
-        ids=window.ids,
+    encoded = encoded.take(different.kinds[~failed])
+    return TokenizedTexts(
         errors=errors,
-        encoded=encoded.take(different.kinds[~failed]),
+        encoded=encoded,
         places=np.asarray(candidates, dtype=np.int64)[~failed],
+        different=distinct(ids.tobytes() for ids in encoded.ids),
     )
 
 
 def result_rows(
-    tokenized: TokenizedWindow,
-    scored: RowScores,
-    failures: Mapping[int, RowError],
+    window: TokenizedWindow,
+    models: Mapping[str, Columns],
     *,
     source_file: str,
-    labels: tuple[str, ...],
     all_scores: bool,
 ) -> pa.Table:
     """Return one result row for each row of the window, in order.
 
+    Args:
+        window: The window.
+        models: The columns of each model, by the suffix of their names.
+        source_file: URI of the file the window is from.
+        all_scores: Whether the `scores` columns are wanted.
+    """
+    row_start, rows = window.row_start, window.rows
+    columns = {name: window.ids.column(name) for name in window.ids.column_names}
+    columns |= {
+        "source_file": pa.repeat(pa.scalar(source_file), rows),
+        "source_row": pa.array(np.arange(row_start, row_start + rows, dtype=np.int64)),
+        # That of the first model that has one: where there is one model, its own column.
+        "error": pc.coalesce(*(model["error"] for model in models.values())),
+    }
+    for suffix, model in models.items():
+        columns |= {f"{name}{suffix}": values for name, values in model.items()}
+    schema = result_schema(list(window.ids.schema), all_scores=all_scores, suffixes=tuple(models))
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def model_columns(
+    texts: TokenizedTexts,
+    scored: RowScores,
+    failures: Mapping[int, RowError],
+    *,
+    labels: tuple[str, ...],
+    all_scores: bool,
+) -> Columns:
+    """Return what a model says of each row of a window, in order.
+
     A row that has no score has an error, no label, no tokens and is not truncated.
 
     Args:
-        tokenized: The window.
-        scored: Scores of the rows in `tokenized.encoded`, in their order.
+        texts: What the model was given.
+        scored: Scores of the rows in `texts.encoded`, in their order.
         failures: Why one of those rows was not scored, by its place among them.
-        source_file: URI of the file the window is from.
         labels: Names of the labels by index.
         all_scores: Whether the `scores` column is wanted.
     """
-    rows, row_start = len(tokenized.errors), tokenized.row_start
-    if len(scored.finite) != len(tokenized.places):
+    rows = len(texts.errors)
+    if len(scored.finite) != len(texts.places):
         raise AssertionError(
-            f"bug: {len(scored.finite)} scores for {len(tokenized.places)} rows to score"
+            f"bug: {len(scored.finite)} scores for {len(texts.places)} rows to score"
         )
-    errors = list(tokenized.errors)
+    errors = list(texts.errors)
     for k in np.flatnonzero(~scored.finite):
-        errors[tokenized.places[k]] = failures.get(int(k), RowError.SCORE_NOT_FINITE)
-    places = tokenized.places[scored.finite]
+        errors[texts.places[k]] = failures.get(int(k), RowError.SCORE_NOT_FINITE)
+    places = texts.places[scored.finite]
 
     def spread(values: NDArray[Any], fill: Any) -> NDArray[Any]:
         """Return the values of the scored rows at their places, `fill` at the others."""
@@ -96,22 +164,18 @@ def result_rows(
     label_index = spread(scored.label_index, NO_LABEL)
     unscored = np.ones(rows, dtype=bool)
     unscored[places] = False
-    columns = {name: tokenized.ids.column(name) for name in tokenized.ids.column_names}
-    columns |= {
-        "source_file": pa.repeat(pa.scalar(source_file), rows),
-        "source_row": pa.array(np.arange(row_start, row_start + rows, dtype=np.int64)),
+    columns = {
         "label": pa.array(labels, pa.string()).take(
             pa.array(label_index, mask=label_index == NO_LABEL)
         ),
         "score": pa.array(spread(scored.score, 0), mask=unscored),
-        "n_tokens": pa.array(spread(tokenized.encoded.tokens(), 0)),
-        "truncated": pa.array(spread(tokenized.encoded.truncated, False)),
+        "n_tokens": pa.array(spread(texts.encoded.tokens(), 0)),
+        "truncated": pa.array(spread(texts.encoded.truncated, False)),
         "error": pa.array(errors, pa.string()),
     }
     if all_scores:
         columns["scores"] = _lists(scored.scores[scored.finite], unscored)
-    schema = result_schema(list(tokenized.ids.schema), all_scores=all_scores)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    return columns
 
 
 def _lists(scores: NDArray[np.float32], unscored: NDArray[np.bool_]) -> pa.Array:

@@ -36,7 +36,7 @@ from worker.dead_letters import describe
 from worker.failures import Failures
 from worker.heartbeat import HandBack, Heartbeat
 from worker.jobs import JobCache, OpenJob
-from worker.models import ModelCache
+from worker.models import LoadedModel, ModelCache
 
 logger = logging.getLogger(__name__)
 
@@ -165,19 +165,12 @@ class ChunkRunner:
             return read_account(self._storage, uri)
         if notes is not None and notes.trail.hopeless:
             raise _poison(attempt, notes.trail)
-        spec = job.manifest.spec
-        model = self._models.get(
-            job.manifest.model,
-            max_length=spec.max_length,
-            dtype=spec.dtype,
-            token_budget=job.token_budget(attempt.chunk),
-        )
-        heartbeat.advance()
+        models = self._load(job, attempt, heartbeat)
         created = score_chunk(
             storage=self._storage,
             manifest=job.manifest,
             chunk=job.chunks[attempt.chunk],
-            model=model,
+            models=models,
             attempt=attempt.number,
             generation=attempt.generation,
             worker=self._worker,
@@ -186,6 +179,22 @@ class ChunkRunner:
         )
         # Another attempt was faster: its object is the result, so its account is what counts.
         return created if created is not None else read_account(self._storage, uri)
+
+    def _load(self, job: OpenJob, attempt: Attempt, heartbeat: Heartbeat) -> list[LoadedModel]:
+        """Return the models of a job; each that is there is an advance."""
+        spec, pins = job.manifest.spec, job.manifest.models
+        models = []
+        for pin in pins:
+            model = self._models.get(
+                pin,
+                max_length=spec.max_length,
+                dtype=spec.dtype,
+                token_budget=job.token_budget(attempt.chunk),
+                together=len(pins),
+            )
+            models.append(model)
+            heartbeat.advance()
+        return models
 
     def _notes(self, attempt: Attempt, noted: str) -> Notes:
         """Return the notes of a careful attempt: they begin with what the last one taught."""

@@ -1,8 +1,9 @@
 """From a tokenized window to its result rows; passages with the same tokens are scored once."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,9 @@ from schemas.chunks import Chunk
 from schemas.errors import RowError
 from schemas.job import Manifest
 from worker import isolation
-from worker.distinct import distinct
 from worker.encoded import Ids
 from worker.models import LoadedModel
-from worker.result_rows import TokenizedWindow, result_rows
+from worker.result_rows import TokenizedTexts, TokenizedWindow, model_columns, result_rows
 from worker.scores import score_rows
 
 logger = logging.getLogger(__name__)
@@ -29,64 +29,97 @@ ROWS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredWindow:
-    """A window and what the model said of it.
+class ScoredTexts:
+    """What a model said of the texts it was given.
 
     Attributes:
-        window: The rows.
         logits: float32 [passages, labels], NaN where a passage has none.
         failures: Why a row was not scored, by its place among those to score.
     """
 
-    window: TokenizedWindow
     logits: NDArray[np.float32]
     failures: dict[int, RowError]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredWindow:
+    """A window, and what each model said of its texts."""
+
+    window: TokenizedWindow
+    texts: tuple[ScoredTexts, ...]
+
+
 def score_window(
-    window: TokenizedWindow, model: LoadedModel, progress: Progress, control: Ids
+    window: TokenizedWindow,
+    models: Sequence[LoadedModel],
+    progress: Progress,
+    controls: Sequence[Ids],
 ) -> ScoredWindow:
-    """Let the model score a window.
+    """Let each model score a window, one after the other.
+
+    A row that one model fails at is scored by the others all the same.
 
     Args:
         window: The rows.
-        model: The model.
+        models: The models.
         progress: Called at once and between batches with the tokens scored by then; what it raises
             ends the window.
-        control: Token ids of `CONTROL_TEXT`.
+        controls: Token ids of `CONTROL_TEXT` for each model.
     """
     progress(0)
-    encoded = window.encoded
-    different = distinct(ids.tobytes() for ids in encoded.ids)
-    logits, failed = isolation.score(
-        model.engine, [encoded.ids[i] for i in different.firsts], progress, control=control
-    )
-    if logits.shape != (len(different.firsts), len(model.labels)):
-        raise AssertionError(
-            f"bug: logits of shape {logits.shape} for {len(different.firsts)} rows, "
-            f"{len(model.labels)} labels"
-        )
-    failures = _of_rows(failed, different.kinds, encoded.passages)
-    _tell(window, failures)
-    return ScoredWindow(window=window, logits=logits[different.kinds], failures=failures)
+    scored: list[ScoredTexts] = []
+    tokens = 0
+    for model, texts, control in zip(models, window.texts, controls, strict=True):
+        ids = [texts.encoded.ids[i] for i in texts.different.firsts]
+        found = _score(texts, ids, model, partial(_beyond, progress, tokens), control)
+        _tell(window.row_start, texts, found.failures, model)
+        scored.append(found)
+        tokens += sum(map(len, ids))
+    return ScoredWindow(window=window, texts=tuple(scored))
 
 
-def rows_of(scored: ScoredWindow, manifest: Manifest, chunk: Chunk, model: LoadedModel) -> pa.Table:
+def rows_of(
+    scored: ScoredWindow, manifest: Manifest, chunk: Chunk, models: Sequence[LoadedModel]
+) -> pa.Table:
     """Return the result rows of a window."""
-    window = scored.window
+    spec, window = manifest.spec, scored.window
+    by_suffix = zip(spec.suffixes, models, window.texts, scored.texts, strict=True)
     return result_rows(
         window,
-        score_rows(
-            scored.logits,
-            manifest.model.problem_type,
-            window.encoded.passages,
-            manifest.spec.long_text,
-        ),
-        scored.failures,
+        {
+            suffix: model_columns(
+                texts,
+                score_rows(
+                    said.logits, model.pin.problem_type, texts.encoded.passages, spec.long_text
+                ),
+                said.failures,
+                labels=model.labels,
+                all_scores=spec.all_scores,
+            )
+            for suffix, model, texts, said in by_suffix
+        },
         source_file=manifest.files[chunk.file].uri,
-        labels=model.labels,
-        all_scores=manifest.spec.all_scores,
+        all_scores=spec.all_scores,
     )
+
+
+def _beyond(progress: Progress, before: int, tokens: int) -> None:
+    """Tell the tokens of the model under way and of those `before` it."""
+    progress(before + tokens)
+
+
+def _score(
+    texts: TokenizedTexts, ids: Sequence[Ids], model: LoadedModel, progress: Progress, control: Ids
+) -> ScoredTexts:
+    """Score the passages that differ, and give each passage its logits."""
+    logits, failed = isolation.score(model.engine, ids, progress, control=control)
+    if logits.shape != (len(ids), len(model.labels)):
+        raise AssertionError(
+            f"bug: logits of shape {logits.shape} for {len(ids)} rows, {len(model.labels)} labels"
+        )
+    kinds = texts.different.kinds
+    failures = _of_rows(failed, kinds, texts.encoded.passages)
+    return ScoredTexts(logits=logits[kinds], failures=failures)
 
 
 def _of_rows(
@@ -106,16 +139,19 @@ def _of_rows(
     return failures
 
 
-def _tell(window: TokenizedWindow, failures: Mapping[int, RowError]) -> None:
-    """Log which rows were not scored, by their numbers within the file."""
+def _tell(
+    row_start: int, texts: TokenizedTexts, failures: Mapping[int, RowError], model: LoadedModel
+) -> None:
+    """Log which rows a model did not score, by their numbers within the file."""
     for code in sorted(set(failures.values())):
         places = [place for place, why in sorted(failures.items()) if why is code]
-        rows = [window.row_start + int(window.places[place]) for place in places]
+        rows = [row_start + int(texts.places[place]) for place in places]
         logger.warning(
-            "%d rows were not scored [%s]: %s%s",
+            "%d rows were not scored [%s]: %s%s, by model %s",
             len(rows),
             code,
             ", ".join(map(str, rows[:ROWS_TOLD])),
             ", …" if len(rows) > ROWS_TOLD else "",
+            model.pin.name,
             extra={"action": "rows_not_scored", "code": code.value},
         )

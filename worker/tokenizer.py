@@ -1,7 +1,10 @@
 """From texts to token ids: the Rust tokenizer's batch call, and rows it chokes on set aside."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +84,15 @@ class Tokenizer:
             failed=np.array([text.passages[0].size == 0 for text in found], dtype=np.bool_),
         )
 
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of all that decides the ids: tokenizers with equal ones give equal ids."""
+        state = json.loads(self._rust.to_str())
+        # Set anew by each call; a file may carry what its model was trained with.
+        del state["truncation"], state["padding"]
+        decides = [state, self._rust.encode_special_tokens, self._side, self._max_length]
+        return hashlib.sha256(json.dumps(decides).encode()).digest()
+
     def _truncated(self, texts: Sequence[str]) -> list[_Text]:
         """Return each text as one passage; looks at no more of it than it takes to fill that."""
         self._rust.enable_truncation(self._max_length, direction=self._side)
@@ -122,6 +134,14 @@ class Tokenizer:
                 return [_FAILED]
             return [row for text in texts for row in self._encode_call([text], read)]
         return [read(encoding) for encoding in encodings]
+
+
+def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
+    """Return for each tokenizer the first of `tokenizers` that gives the same ids."""
+    if len(tokenizers) == 1:
+        return list(tokenizers)  # no fingerprint: it takes a third of a second for 250,000 tokens
+    firsts: dict[bytes, Tokenizer] = {}
+    return [firsts.setdefault(tokenizer.fingerprint, tokenizer) for tokenizer in tokenizers]
 
 
 def _first_passage(encoding: Any) -> _Text:

@@ -65,7 +65,7 @@ def score(storage: Storage, manifest: Manifest, model: LoadedModel) -> list[int]
                 storage=storage,
                 manifest=manifest,
                 chunk=chunks[number],
-                model=model,
+                models=(model,),
                 attempt=1,
                 generation=0,
                 worker="test",

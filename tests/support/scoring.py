@@ -1,7 +1,7 @@
 """Scoring chunks of a planned job in this process, without broker or command line."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ from worker.models import LoadedModel
 
 
 def plan_job(
-    storage: Storage, corpus: str | Path, output: str | Path, model: LoadedModel, **spec: Any
+    storage: Storage,
+    corpus: str | Path,
+    output: str | Path,
+    model: LoadedModel,
+    beside: Sequence[LoadedModel] = (),
+    **spec: Any,
 ) -> Manifest:
     """Create a job over the corpus; further options are those of `JobSpec`."""
-    asked = {"text_column": "text", "id_columns": ("id",), **spec}
+    refs = [further.pin.ref for further in beside]
+    asked = {"text_column": "text", "id_columns": ("id",), "further_models": tuple(refs), **spec}
     job = JobSpec(inputs=(str(corpus),), output=str(output), model=model.pin.ref, **asked)
-    return create_job(storage, job, model.pin, job_id="job")
+    return create_job(storage, job, model.pin, *(m.pin for m in beside), job_id="job")
 
 
 def score(
@@ -34,6 +40,7 @@ def score(
     model: LoadedModel,
     chunk: int = 0,
     *,
+    beside: Sequence[LoadedModel] = (),
     attempt: int = 1,
     progress: Callable[[int], None] = lambda _tokens: None,
     notes: Notes | None = None,
@@ -43,7 +50,7 @@ def score(
         storage=storage,
         manifest=manifest,
         chunk=read_chunks(storage, manifest)[chunk],
-        model=model,
+        models=(model, *beside),
         attempt=attempt,
         generation=2,
         worker="w@test",
@@ -52,9 +59,14 @@ def score(
     )
 
 
-def score_all(storage: Storage, manifest: Manifest, model: LoadedModel) -> list[ResultAccount]:
+def score_all(
+    storage: Storage,
+    manifest: Manifest,
+    model: LoadedModel,
+    beside: Sequence[LoadedModel] = (),
+) -> list[ResultAccount]:
     """Score every chunk and return the accounts."""
-    accounts = [score(storage, manifest, model, n) for n in range(manifest.chunks)]
+    accounts = [score(storage, manifest, model, n, beside=beside) for n in range(manifest.chunks)]
     return [account for account in accounts if account is not None]
 
 

@@ -22,6 +22,8 @@ BATCH_ROWS = 16
 class WordTokenizer:
     """Gives each word its length as its id, and cuts after `MAX_WORDS` words."""
 
+    fingerprint = b"words"
+
     def encode(self, texts: Sequence[str], _long_text: LongText = "truncate") -> Encoded:
         """Return the ids of `texts`, each in one passage."""
         words = [[] if REFUSED in text else text.split() for text in texts]

@@ -10,8 +10,9 @@ from schemas.errors import RowError
 from schemas.job import ProblemType
 from schemas.results import result_schema
 from support.word_models import MAX_WORDS, REFUSED, word_logits, word_model
+from worker.models import LoadedModel
 from worker.reader import Window
-from worker.result_rows import TokenizedWindow, result_rows, tokenize
+from worker.result_rows import TokenizedTexts, model_columns, result_rows, tokenize
 from worker.scores import probabilities, score_rows
 from worker.texts import texts_of
 
@@ -43,15 +44,23 @@ def rows_of(
     all_scores: bool = True,
 ) -> pa.Table:
     model = word_model(problem_type, labels)
-    tokenized = tokenize(window, model.tokenizer, "truncate")
-    return result_rows(
-        tokenized,
-        score_rows(model.engine.forward(tokenized.encoded.ids), problem_type),
+    tokenized = tokenize(window, [model.tokenizer], "truncate")
+    (texts,) = tokenized.texts
+    columns = model_columns(
+        texts,
+        score_rows(model.engine.forward(texts.encoded.ids), problem_type),
         {},
-        source_file="/corpus/a.parquet",
         labels=labels,
         all_scores=all_scores,
     )
+    return result_rows(
+        tokenized, {"": columns}, source_file="/corpus/a.parquet", all_scores=all_scores
+    )
+
+
+def texts_given(model: LoadedModel, texts: list[bytes | None]) -> TokenizedTexts:
+    """Return what a model alone is given of a window."""
+    return tokenize(window_of(texts), [model.tokenizer], "truncate").texts[0]
 
 
 def expected_scores(text: bytes, problem_type: ProblemType, labels: int) -> list[float]:
@@ -151,39 +160,69 @@ def test_a_window_without_id_columns_has_its_rows_all_the_same() -> None:
 
 def test_a_row_that_was_not_scored_has_the_reason_given_for_it() -> None:
     model = word_model()
-    tokenized = tokenize(window_of([None, b"good", b"bad", b"a film"]), model.tokenizer, "truncate")
-    logits = model.engine.forward(tokenized.encoded.ids)
+    texts = texts_given(model, [None, b"good", b"bad", b"a film"])
+    logits = model.engine.forward(texts.encoded.ids)
     logits[[0, 2]] = np.nan
 
-    rows = result_rows(
-        tokenized,
+    columns = model_columns(
+        texts,
         score_rows(logits, "single_label_classification"),
         {2: RowError.OUT_OF_MEMORY},
-        source_file="/a",
         labels=model.labels,
         all_scores=False,
     )
 
-    assert rows.column("error").to_pylist() == [
-        "text_null",
-        "score_not_finite",
-        None,
-        "out_of_memory",
-    ]
-    assert rows.column("score").is_null().to_pylist() == [True, True, False, True]
+    assert columns["error"].to_pylist() == ["text_null", "score_not_finite", None, "out_of_memory"]
+    assert columns["score"].is_null().to_pylist() == [True, True, False, True]
 
 
 def test_scores_for_another_number_of_rows_are_a_bug_and_no_result() -> None:
     model = word_model()
-    tokenized: TokenizedWindow = tokenize(window_of([b"good", b"bad"]), model.tokenizer, "truncate")
-    logits = model.engine.forward(tokenized.encoded.ids[:1])
+    texts = texts_given(model, [b"good", b"bad"])
+    logits = model.engine.forward(texts.encoded.ids[:1])
 
     with pytest.raises(AssertionError, match="1 scores for 2 rows"):
-        result_rows(
-            tokenized,
+        model_columns(
+            texts,
             score_rows(logits, "single_label_classification"),
             {},
-            source_file="/a",
             labels=model.labels,
             all_scores=False,
         )
+
+
+def test_models_with_one_tokenizer_are_given_the_same_object_and_others_their_own() -> None:
+    first, other = word_model().tokenizer, word_model().tokenizer
+
+    first_texts, other_texts, again = tokenize(
+        window_of([b"good", None]), [first, other, first], "truncate"
+    ).texts
+
+    assert first_texts is again
+    assert first_texts is not other_texts
+
+
+@given(st.lists(st.lists(st.sampled_from([None, *RowError]), min_size=2, max_size=2), max_size=8))
+def test_the_error_of_a_row_is_that_of_the_first_model_that_did_not_score_it(
+    errors: list[list[RowError | None]],
+) -> None:
+    window = window_of([b"good"] * len(errors))
+    tokenized = tokenize(window, [word_model().tokenizer], "truncate")
+    of_each = [pa.array([row[model] for row in errors], pa.string()) for model in range(2)]
+    filled = {
+        "label": pa.nulls(len(errors), pa.string()),
+        "score": pa.nulls(len(errors), pa.float32()),
+        "n_tokens": pa.array([0] * len(errors), pa.int32()),
+        "truncated": pa.array([False] * len(errors), pa.bool_()),
+    }
+    models = {
+        suffix: {**filled, "error": found}
+        for suffix, found in zip(("_old", "_new"), of_each, strict=True)
+    }
+
+    rows = result_rows(tokenized, models, source_file="/a", all_scores=False)
+
+    assert rows["error"].to_pylist() == [old or new for old, new in errors]
+    assert rows["error_old"].to_pylist() == of_each[0].to_pylist()
+    assert rows["error_new"].to_pylist() == of_each[1].to_pylist()
+    assert rows.column_names[-1] == "error"
