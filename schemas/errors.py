@@ -25,6 +25,9 @@
     └─ UsageError               shown without a traceback, exit code 2
        ├─ OutputTaken           the output already holds another job
        ├─ JobUnknown            no such job in the ledger, no manifest under that URI
+       ├─ VersionTaken          the model version exists with another content
+       ├─ AliasMoved            somebody else moved the alias meanwhile
+       ├─ GateFailed            the model is not good enough for the alias
        └─ ConfigurationError    a setting is missing or makes no sense, exit code 78
 
 The parent class is the retry decision, the class says why. `exit_code` is what a command that
@@ -239,6 +242,24 @@ class JobUnknown(UsageError):
     """No such job in the ledger, and no manifest under that URI."""
 
     code = "job_unknown"
+
+
+class VersionTaken(UsageError):
+    """The model version exists already, with another content."""
+
+    code = "version_taken"
+
+
+class AliasMoved(UsageError):
+    """Somebody else moved the alias meanwhile."""
+
+    code = "alias_moved"
+
+
+class GateFailed(UsageError):
+    """The model version is not good enough for the alias."""
+
+    code = "gate_failed"
 
 
 class ConfigurationError(UsageError):

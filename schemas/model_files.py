@@ -6,15 +6,17 @@ torch, so that a bad model is refused when a job is submitted.
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas.errors import InputMissing, ModelIncompatible, UsageError
-from schemas.job import ModelFile, ModelPin
+from schemas.job import Dtype, ModelFile, ModelPin
 from schemas.locations import canonical, is_s3, local_path
 from schemas.model_config import parse_config, require_classifier, require_safe
+from schemas.model_families import FUSED
+from schemas.model_version import VersionManifest
 from schemas.model_weights import Shapes, head_tensor, read_shapes, shard_files
+from schemas.registry import Registry, is_registry_ref, sums
 from schemas.storage import ObjectStat, Storage
 
 WEIGHTS = "model.safetensors"
@@ -39,25 +41,30 @@ OTHER_FILES = frozenset(
     }
 )
 _PICKLED_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_REGISTRY_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*")
 # One ranged read of a remote file: few requests, little memory.
 HASH_READ_BYTES = 8 * 1024 * 1024
 
 Objects = dict[str, ObjectStat]
 
 
-def pin_model(storage: Storage, ref: str) -> ModelPin:
+def pin_model(storage: Storage, ref: str, models_uri: str | None = None) -> ModelPin:
     """Return the model at `ref` as it is now.
 
     Args:
         storage: The door to objects.
-        ref: Local path, `file://` or `s3://` folder of a Hugging Face sequence classifier.
+        ref: Local path, `file://` or `s3://` folder of a Hugging Face sequence classifier, or
+            `name@version` or `name@alias` in the registry.
+        models_uri: Where the registry is, if there is one.
 
     Raises:
         InputMissing: There is nothing at `ref`.
         ModelIncompatible: It is not a safe and complete classifier; file and reason are named.
+        ConfigurationError: `ref` is in the registry, and there is none.
         UsageError: `ref` is of a kind that is not understood.
     """
+    if is_registry_ref(ref):
+        registry = Registry(storage, models_uri)
+        return _pin_version(registry, registry.resolve(ref))
     uri = canonical(ref)
     try:
         return _pin(storage, ref, uri, _list(storage, ref, uri))
@@ -80,19 +87,61 @@ def choose_max_length(pin: ModelPin, requested: int | None) -> int:
     return requested
 
 
+def require_precision(pin: ModelPin, dtype: Dtype) -> None:
+    """Refuse a number format that the engine has not got for a family.
+
+    Raises:
+        UsageError: It is int8, and the family has no such engine.
+    """
+    if dtype == "int8" and pin.model_type not in FUSED:
+        raise UsageError(
+            f"--dtype int8: {pin.name} is of type {pin.model_type}, which is not computed in int8 "
+            f"(that are {', '.join(sorted(FUSED))}): use bf16 or fp32"
+        )
+
+
 def files_digest(files: Iterable[ModelFile]) -> str:
     """Return the SHA-256 over paths and sums of `files`: what makes two models the same."""
     lines = sorted(f"{file.path}\0{file.sha256}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _pin(storage: Storage, ref: str, uri: str, found: Objects) -> ModelPin:
+def _pin_version(registry: Registry, version: VersionManifest) -> ModelPin:
+    """Return a registered version, looked at as any model; contents are hashed by who loads it."""
+    storage, uri, stated = registry.storage, registry.folder(version), sums(version)
+    found = {stat.uri.rpartition("/")[2]: stat for stat in storage.list_objects(uri)}
+    for name, file in stated.items():
+        if name not in found or found[name].size != file.size:
+            raise ModelIncompatible(
+                f"model {version.ref}: {name} is not the file that was registered (its size)"
+            )
+    kept = {name: stat for name, stat in found.items() if name in stated}
+    try:
+        pin = _pin(storage, version.ref, uri, kept, stated)
+    except ModelIncompatible as error:
+        raise ModelIncompatible(f"model {version.ref}: {error}") from error
+    signature = registry.signature(version)
+    if (pin.digest, pin.labels) != (version.digest, signature.labels):
+        raise ModelIncompatible(f"model {version.ref}: manifest, signature and files disagree")
+    named = {"name": version.name, "version": version.version, "signature": signature}
+    return pin.model_copy(update=named)
+
+
+def _pin(
+    storage: Storage,
+    ref: str,
+    uri: str,
+    found: Objects,
+    stated: Mapping[str, ModelFile] | None = None,
+) -> ModelPin:
     config, tokenizer_config = _read_configs(storage, found)
     objects = _model_objects(storage, found)
     labels = _head_labels(storage, objects)
     parsed = parse_config(config, tokenizer_config, head_labels=labels)
     _require_vocabulary_fits(_read_json(storage, objects["tokenizer.json"]), config)
-    files = tuple(_hash(storage, path, objects[path]) for path in sorted(objects))
+    if stated is None:
+        stated = {path: _hash(storage, path, stat) for path, stat in objects.items()}
+    files = tuple(stated[path] for path in sorted(objects))
     return ModelPin(
         ref=ref,
         name=uri.rpartition("/")[2],
@@ -115,13 +164,9 @@ def _list(storage: Storage, ref: str, uri: str) -> Objects:
         raise ModelIncompatible("this is a file; give the folder that holds config.json")
     if not is_s3(uri) and local_path(uri).is_dir():
         raise ModelIncompatible("the folder is empty")
-    if _REGISTRY_REF.fullmatch(ref):
-        raise UsageError(
-            f"model {ref}: there is no model registry; give a local path, file:// or s3:// folder"
-        )
     raise InputMissing(
-        f"model {ref} does not exist; a model is a local path, file:// or s3:// folder (nothing "
-        "is downloaded from a model hub)"
+        f"model {ref} does not exist; a model is a local path, file:// or s3:// folder, or "
+        "NAME@VERSION in the registry (nothing is downloaded from a model hub)"
     )
 
 

@@ -122,6 +122,12 @@ class StorageSettings(_Settings):
         return url
 
 
+class RegistrySettings(_Settings):
+    """Where registered models are."""
+
+    models_uri: str | None = None
+
+
 class ScheduleSettings(_Settings):
     """How chunks are fed to the queue and how long an attempt may keep one."""
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import BulkError, ExitCode, InputMissing, ModelIncompatible, UsageError
+from schemas.errors import (
+    BulkError,
+    ConfigurationError,
+    ExitCode,
+    InputMissing,
+    ModelIncompatible,
+    UsageError,
+)
 from schemas.model_config import UNLIMITED_MAX_LENGTH
 from schemas.model_files import choose_max_length, pin_model
 from schemas.storage import Storage
@@ -220,7 +227,6 @@ def test_a_shard_that_is_missing_is_named(make_model: MakeModel) -> None:
     ("ref", "error", "reason"),
     [
         ("nothing/here", InputMissing, "does not exist"),
-        ("sentiment@7", UsageError, "no model registry"),
         ("ftp://host/model", UsageError, "unknown scheme"),
     ],
 )
@@ -231,6 +237,13 @@ def test_a_reference_to_nothing_ends_with_exit_code_2(
         pin_model(Storage(), ref)
 
     assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_registered_model_without_a_registry_ends_with_exit_code_78() -> None:
+    with pytest.raises(ConfigurationError, match="BULKSCORE_MODELS_URI is not set") as caught:
+        pin_model(Storage(), "sentiment@7")
+
+    assert caught.value.exit_code == ExitCode.CONFIGURATION
 
 
 def test_a_file_or_an_empty_folder_is_no_model(make_model: MakeModel, tmp_path: Path) -> None:
