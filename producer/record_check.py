@@ -123,13 +123,20 @@ def check_counted(chunk: int, footer_sha256: bytes, results: ResultTable) -> Ite
 
 
 def check_summary(
-    manifest: Manifest, summary: Summary, rows_scored: int, errors: Counter[str], rows_dead: int
+    manifest: Manifest,
+    summary: Summary,
+    rows_scored: int,
+    scored_by: Counter[str],
+    errors: Counter[str],
+    rows_dead: int,
 ) -> Iterator[Finding]:
     """Yield where the summary counts otherwise."""
+    by_model = Counter({model.name: model.rows_scored for model in summary.models})
     for name, said, counted in (
         ("job", summary.job_id, manifest.job_id),
         ("rows", summary.rows, manifest.rows),
         ("rows scored", summary.rows_scored, rows_scored),
+        ("rows scored by models", dict(+by_model), dict(+scored_by)),
         ("rows with an error", summary.errors, dict(errors)),
         ("rows of dead chunks", summary.rows_dead, rows_dead),
     ):

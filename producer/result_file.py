@@ -31,7 +31,8 @@ def read_result(storage: Storage, uri: str) -> tuple[ResultFooter, pa.Table]:
 
 def own_schema(manifest: Manifest) -> pa.Schema:
     """Return the columns that a result has beside the ids."""
-    return result_schema([], all_scores=manifest.spec.all_scores)
+    spec = manifest.spec
+    return result_schema([], all_scores=spec.all_scores, suffixes=spec.suffixes)
 
 
 def schema_problem(manifest: Manifest, schema: pa.Schema) -> str | None:

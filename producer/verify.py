@@ -117,7 +117,9 @@ def verify(
     # A summary can only be wrong by itself where the results are right.
     if counted.summary is not None and not found.missing and not recount.findings.counts:
         errors, dead = recount.errors, _rows_of(chunks, sorted(found.dead))
-        findings = check_summary(manifest, counted.summary, recount.scored, errors, dead)
+        findings = check_summary(
+            manifest, counted.summary, recount.scored, recount.scored_by, errors, dead
+        )
         recount.findings.add(findings)
     return _report(
         manifest, chunks, found, recount, corpus=corpus, rescored=deep.rows if deep else 0
@@ -131,6 +133,7 @@ class _Recount:
     scored: int = 0
     missing: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    scored_by: Counter[str] = field(default_factory=Counter)
     findings: Findings = field(default_factory=Findings)
     bad_files: set[str] = field(default_factory=set)
 
@@ -140,6 +143,7 @@ class _Recount:
             self.scored += check.rows_scored
             self.missing += check.rows_missing
             self.errors += check.errors
+            self.scored_by += check.scored_by
             self.findings.add(check.findings)
         if span.corpus_problem:
             self.add_corpus_problem(span.file, span.corpus_problem)
