@@ -19,12 +19,14 @@ class Family:
             of `max_position_embeddings` cannot be used.
         reads_last_token: The head reads the last token that is not padding, and tells padding by
             its id alone.
+        half_precision: Its module can compute in bf16 and fp16; some mix in fp32 on the way.
     """
 
     attention: Literal["sdpa", "eager"] = "sdpa"
     padding_side: Literal["right", "left"] = "right"
     positions_after_padding: bool = False
     reads_last_token: bool = False
+    half_precision: bool = True
 
 
 _ENCODER = Family()
@@ -38,7 +40,7 @@ FAMILIES: dict[str, Family] = {
     "bert": _ENCODER,
     "camembert": _ROBERTA,
     "data2vec-text": _ROBERTA,
-    "deberta": _EAGER_ENCODER,
+    "deberta": Family(attention="eager", half_precision=False),
     "deberta-v2": _EAGER_ENCODER,
     "distilbert": _ENCODER,
     "electra": _ENCODER,
@@ -66,5 +68,5 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": _ROBERTA,
     "xlm-roberta-xl": _ROBERTA,
     # Its head reads the last token, wherever padding is: only left padding is exact.
-    "xlnet": Family(attention="eager", padding_side="left"),
+    "xlnet": Family(attention="eager", padding_side="left", half_precision=False),
 }

@@ -83,6 +83,8 @@ def assert_same_labels(
 def test_every_family_gives_the_logits_of_transformers(
     model_type: str, dtype: Dtype, cuda: torch.device, save_model: SaveModel
 ) -> None:
+    if dtype in HALF and not FAMILIES[model_type].half_precision:
+        pytest.skip(f"{model_type} computes in fp32 alone")
     folder = save_model(model_type)
 
     logits = engine_of(folder, dtype=dtype, token_budget=256).forward(ROWS)

@@ -14,11 +14,12 @@ from schemas.errors import (
     DeviceOutOfMemory,
     ModelIncompatible,
 )
+from schemas.job import Dtype
 from schemas.model_families import FAMILIES
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
-from worker.engine import RowOutOfMemory
+from worker.engine import RowOutOfMemory, loading
 from worker.engine.batched import BatchedEngine
 from worker.engine.loading import load_engine
 from worker.engine.padded import PaddedClassifier
@@ -309,6 +310,28 @@ def test_half_precision_on_the_cpu_is_close_to_full(bert: Path) -> None:
     assert engine.dtype == "bf16"
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, plain_logits(bert), atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_a_family_computes_in_half_precision_or_is_refused_and_runs_in_full(
+    model_type: str, dtype: Dtype, save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_model(model_type)
+    rows = encode(folder)[:4]
+    # As on a GPU, where `auto` means bf16.
+    monkeypatch.setattr(
+        loading, "choose_dtype", lambda wanted, _device: dtype if wanted == "auto" else wanted
+    )
+
+    if FAMILIES[model_type].half_precision:
+        half = engine_of(folder, dtype=dtype)
+        assert np.isfinite(half.forward(rows)).all()
+        assert half.dtype == dtype
+    else:
+        with pytest.raises(ModelIncompatible, match=f"{model_type} cannot compute in {dtype}"):
+            engine_of(folder, dtype=dtype)
+        assert engine_of(folder, dtype="auto").dtype == "fp32"
 
 
 def test_the_engine_says_what_it_runs_on(bert: Path) -> None:

@@ -58,10 +58,13 @@ def load_engine(
         ConfigurationError: There is no such device.
     """
     chosen = choose_device(device)
-    precision = choose_dtype(dtype, chosen)
+    family = FAMILIES[pin.model_type]
+    if not family.half_precision and dtype in ("bf16", "fp16"):
+        raise ModelIncompatible(f"models of type {pin.model_type} cannot compute in {dtype}")
+    full_alone = dtype == "auto" and not family.half_precision
+    precision = choose_dtype("fp32" if full_alone else dtype, chosen)
     if chosen.type == "cpu":
         set_threads(threads)
-    family = FAMILIES[pin.model_type]
     model = _load_model(path, pin, family, precision)
     try:
         model = model.to(chosen).eval()
