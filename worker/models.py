@@ -8,6 +8,7 @@ from importlib import metadata
 from schemas.job import Dtype, ModelPin
 from schemas.model_files import choose_max_length
 from worker.engine import Engine
+from worker.golden import require_golden
 from worker.model_store import ModelStore
 from worker.tokenizer import Tokenizer
 
@@ -60,7 +61,8 @@ def load_model(
         threads: Threads of torch on a CPU; 0 for one per core that this process may use.
 
     Raises:
-        ModelIncompatible: Files changed, weights and architecture do not match exactly.
+        ModelIncompatible: Files changed, weights and architecture do not match exactly, or a
+            registered model makes something else of its golden texts.
         ModelNotReady: The files could not be fetched completely.
         UsageError: The model cannot read `max_length` tokens.
         ConfigurationError: There is no such device.
@@ -69,12 +71,16 @@ def load_model(
 
     length = choose_max_length(pin, max_length)
     path = store.fetch(pin)
+    tokenizer = Tokenizer(path, length)
+    engine = load_engine(
+        path, pin, device=device, dtype=dtype, token_budget=token_budget, threads=threads
+    )
+    if pin.signature is not None:
+        require_golden(pin.signature, pin.ref, tokenizer, engine, length)
     return LoadedModel(
         pin=pin,
-        tokenizer=Tokenizer(path, length),
-        engine=load_engine(
-            path, pin, device=device, dtype=dtype, token_budget=token_budget, threads=threads
-        ),
+        tokenizer=tokenizer,
+        engine=engine,
         max_length=length,
         libraries={name: metadata.version(name) for name in LIBRARIES},
     )

@@ -17,7 +17,7 @@ import typer
 from schemas.errors import BulkError, RowError
 from schemas.job import Dtype, LongText
 from schemas.model_files import pin_model
-from schemas.settings import StorageSettings, WorkerSettings, load
+from schemas.settings import RegistrySettings, StorageSettings, WorkerSettings, load
 from schemas.storage import Storage
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
@@ -33,14 +33,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help="Folder of a classifier: path, file:// or s3://.")],
+    model: Annotated[str, typer.Option(help="Path, file://, s3:// or NAME@VERSION.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Else lines of stdin.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     all_scores: Annotated[bool, typer.Option(help="A score for each label.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
     max_length: Annotated[int | None, typer.Option(help="Tokens at which texts are cut.")] = None,
 ) -> None:
     """Print label and score of each text.
@@ -112,7 +112,7 @@ def _load(ref: str, *, device: str | None, dtype: str, max_length: int | None) -
     storage = Storage(load(StorageSettings))
     return load_model(
         ModelStore(storage, settings.model_cache_dir),
-        pin_model(storage, ref),
+        pin_model(storage, ref, load(RegistrySettings).models_uri),
         max_length=max_length,
         dtype=_dtype(dtype),
         device=settings.device,

@@ -175,7 +175,7 @@ def reporting_errors() -> Iterator[None]:
 def command(
     model: Annotated[Path, typer.Option(help="Local folder of an encoder or classifier.")],
     data: Annotated[Path, typer.Option(help="Labelled texts: .csv, .parquet or .jsonl.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the classifier to.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to, or a name to register.")],
     epochs: Annotated[float, typer.Option(min=0.01)],
     test_data: Annotated[Path | None, typer.Option(help="Labelled texts to evaluate on.")] = None,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = LEARNING_RATE,
@@ -200,8 +200,12 @@ def command(
         labels=tuple(labels.split(",")) if labels else None,
         freeze_encoder=freeze_encoder,
     )
+    from worker.lifecycle.register import destination
+
     with reporting_errors():
-        print(json.dumps(asdict(train(recipe, data, out, test_data))))
+        with destination(out) as folder:
+            metrics = train(recipe, data, folder, test_data)
+        print(json.dumps(asdict(metrics)))
 
 
 if __name__ == "__main__":
