@@ -1,0 +1,109 @@
+"""Promoting asks a gate, rolling back goes one version back each time, and nothing in use goes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from producer.gate import failures, parse_gate
+from producer.registry import promote, remove, rollback, verify
+from schemas.errors import GateFailed, InputMissing, ModelIncompatible, UsageError
+from schemas.model_version import PlainFile, VersionManifest
+from schemas.registry import METRICS, Registry
+from schemas.storage import Storage
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(Storage(), str(tmp_path))
+
+
+def publish(registry: Registry, version: str, accuracy: float | None = None) -> None:
+    """Create a version that has no model, only metrics."""
+    body = json.dumps({"accuracy": accuracy}).encode()
+    document = PlainFile(path=METRICS, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    manifest = VersionManifest(
+        name="m",
+        version=version,
+        created_at=registry.clock(),
+        created_by="me",
+        bulkscore_version="0",
+        folder="files-1",
+        digest="0" * 64,
+        files=(),
+        documents=() if accuracy is None else (document,),
+    )
+    registry.storage.create(f"{registry.folder(manifest)}/{METRICS}", body)
+    place = registry.version_place("m", version, "manifest.json")
+    registry.storage.create(place, manifest.model_dump_json().encode())
+
+
+def test_a_version_that_is_worse_or_was_not_measured_is_not_promoted(registry: Registry) -> None:
+    for version, accuracy in (("1", 0.90), ("2", 0.895), ("3", 0.88), ("4", None)):
+        publish(registry, version, accuracy)
+    promote(registry, "m@1", "prod")
+    promote(registry, "m@2", "prod")
+
+    with pytest.raises(GateFailed, match=r"accuracy: 0\.88 is more than 0\.01 below 0\.895"):
+        promote(registry, "m@3", "prod")
+    with pytest.raises(GateFailed, match="no metrics were recorded"):
+        promote(registry, "m@4", "prod")
+
+    assert registry.resolve("m@prod").version == "2"
+    assert promote(registry, "m@4", "prod", gated=False).version == "4"
+
+
+def test_a_rollback_goes_one_version_back_each_time(registry: Registry) -> None:
+    for version in ("1", "2", "3", "4"):
+        publish(registry, version, 0.9)
+        promote(registry, f"m@{version}", "prod")
+    remove(registry, "m@2")
+
+    assert rollback(registry, "m", "prod").version == "3"
+    assert rollback(registry, "m", "prod").version == "1"
+    with pytest.raises(UsageError, match="no version before 1"):
+        rollback(registry, "m", "prod")
+
+    actions = [event.action for event in registry.history("m")]
+    assert actions == ["promote"] * 4 + ["remove", "rollback", "rollback"]
+
+
+def test_a_version_that_an_alias_points_to_is_not_removed(registry: Registry) -> None:
+    publish(registry, "1", 0.9)
+    promote(registry, "m@1", "prod")
+
+    with pytest.raises(UsageError, match="alias prod points to it"):
+        remove(registry, "m@1")
+    with pytest.raises(InputMissing):
+        remove(registry, "m@9")
+
+    assert registry.resolve("m@prod").version == "1"
+
+
+def test_changed_metrics_are_refused(registry: Registry) -> None:
+    publish(registry, "1", 0.9)
+    version = registry.resolve("m@1")
+    registry.storage.replace(f"{registry.folder(version)}/{METRICS}", b'{"accuracy": 1.0}')
+
+    with pytest.raises(ModelIncompatible, match=r"metrics\.json was changed"):
+        promote(registry, "m@1", "prod")
+    with pytest.raises(ModelIncompatible):
+        verify(registry, "m@1")
+
+
+def test_a_gate_asks_what_its_file_says() -> None:
+    gate = parse_gate(b'{"accuracy": {"min": 0.9}, "f1": {"max_drop_from_alias": 0.1}}', "gate")
+
+    assert failures(gate, {"accuracy": 0.9, "f1": 0.5}, None) == []
+    assert failures(gate, {"accuracy": 0.8, "f1": 0.5}, {"f1": 0.7}) == [
+        "accuracy: 0.8 is below 0.9",
+        "f1: 0.5 is more than 0.1 below 0.7",
+    ]
+    assert failures(gate, {"accuracy": 0.9}, {}) == ["f1: not recorded"]
+
+
+@pytest.mark.parametrize("content", [b"[1]", b'{"accuracy": {"least": 1}}', b"{", b"a: b: c"])
+def test_a_gate_that_makes_no_sense_is_refused(content: bytes) -> None:
+    with pytest.raises(UsageError, match="gate here"):
+        parse_gate(content, "here")
