@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from producer.cli import models
 from producer.gate import failures, parse_gate
 from producer.registry import promote, remove, rollback, verify
 from schemas.errors import GateFailed, InputMissing, ModelIncompatible, UsageError
@@ -107,3 +110,26 @@ def test_a_gate_asks_what_its_file_says() -> None:
 def test_a_gate_that_makes_no_sense_is_refused(content: bytes) -> None:
     with pytest.raises(UsageError, match="gate here"):
         parse_gate(content, "here")
+
+
+def test_the_commands_release_and_take_back(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer()
+    app.command("other")(lambda: None)
+    models.register(app)
+    monkeypatch.setenv("BULKSCORE_MODELS_URI", registry.root)
+    for version in ("1", "2"):
+        publish(registry, version, 0.9)
+
+    def run(*args: str) -> str:
+        done = CliRunner().invoke(app, ["models", *args], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert run("promote", "m@1", "--alias", "prod") == "m@1\n"
+    assert run("promote", "m@2", "--alias", "prod", "--no-gate", "--reason", "why") == "m@2\n"
+    assert "prod" in run("list", "m")
+    assert run("rollback", "m", "--alias", "prod") == "m@1\n"
+    assert json.loads(run("rm", "m@2", "--json")) == {"removed": "m@2"}
+    assert [v["version"] for v in json.loads(run("list", "--json"))] == ["1"]

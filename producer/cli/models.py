@@ -1,0 +1,210 @@
+"""`models`: the registry, to list, show, register, promote, roll back, verify and remove."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.options import Json
+from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
+
+if TYPE_CHECKING:
+    from schemas.registry import Registry
+
+PANEL = "Models"
+
+Ref = Annotated[str, typer.Argument(metavar="REF", help="NAME@VERSION or NAME@ALIAS.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+AliasOption = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Such as prod.")]
+Reason = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="For the history.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`, as commands of `models`."""
+    group = typer.Typer(no_args_is_help=True)
+    for name, command in COMMANDS.items():
+        group.command(name)(command)
+    app.add_typer(group, name="models", help="Registered models.", rich_help_panel=PANEL)
+
+
+def register_model(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder or s3:// prefix.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The model's name.")],
+    version: Annotated[str | None, typer.Option(help="Else time and digest.")] = None,
+    parent: Annotated[str | None, typer.Option(help="NAME@VERSION it was made from.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Else metrics.json of PATH.")] = None,
+    card: Annotated[str | None, typer.Option(help="A model card in Markdown.")] = None,
+    alias: Annotated[str | None, typer.Option(help="An alias to move to it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Register a model as an immutable version and print NAME@VERSION.
+
+    Example: bulkscore models register models/sentiment --name sentiment --alias candidate
+    """
+    from producer.local import require_worker
+    from producer.processes import become, options
+
+    require_worker()
+    given = options(
+        name=name,
+        version=version,
+        parent=parent,
+        metrics=metrics,
+        card=card,
+        alias=alias,
+        json=as_json,
+    )
+    become("worker.lifecycle.register", [*given, "--", path])
+
+
+def list_models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Its versions.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models, or the versions of one with the aliases that point to them.
+
+    Example: bulkscore models list sentiment
+    """
+    registry = _registry()
+    names = [name] if name else registry.names()
+    versions = [version for each in names for version in registry.versions(each)]
+    if as_json:
+        print_json(versions)
+        return
+    if not versions:
+        say(f"nothing is registered in {registry.root}")
+        return
+    aliases: dict[tuple[str, str], list[str]] = {}
+    for alias in (alias for each in names for alias in registry.aliases(each)):
+        aliases.setdefault((alias.name, alias.version), []).append(alias.alias)
+    print_table(
+        ("model", "registered", "by", "aliases"),
+        (
+            (v.ref, f"{v.created_at:%Y-%m-%d %H:%M}", v.created_by, ", ".join(pointing))
+            for v in versions
+            for pointing in (aliases.get((v.name, v.version), []),)
+        ),
+    )
+
+
+def show(ref: Ref, as_json: Json = False) -> None:
+    """Show a version: files, labels, metrics, parent, and the history of the model.
+
+    Example: bulkscore models show sentiment@prod
+    """
+    from producer.registry import metrics_of
+
+    registry = _registry()
+    version = registry.resolve(ref)
+    signature, metrics = registry.signature(version), metrics_of(registry, version)
+    events = registry.history(version.name)
+    if as_json:
+        print_json(
+            {"version": version, "signature": signature, "metrics": metrics, "history": events}
+        )
+        return
+    print_facts(
+        {
+            "model": version.ref,
+            "digest": version.digest,
+            "folder": registry.folder(version),
+            "labels": ", ".join(signature.labels),
+            "reads": f"{signature.max_length} tokens",
+            "parent": version.parent and version.parent.ref,
+            "registered": f"{version.created_at:%Y-%m-%d %H:%M:%S} by {version.created_by}",
+            **{f"  {key}": str(value) for key, value in (metrics or {}).items()},
+        }
+    )
+    print_line("\nhistory")
+    print_table(
+        ("at", "action", "version", "alias", "by", "reason"),
+        (
+            (f"{e.at:%Y-%m-%d %H:%M:%S}", e.action, e.version, e.alias, e.by, e.reason)
+            for e in events
+        ),
+    )
+
+
+def verify(ref: Ref, as_json: Json = False) -> None:
+    """Hash every file of a version and compare. Exit code 2 when one was changed.
+
+    Example: bulkscore models verify sentiment@prod
+    """
+    from producer.registry import verify as check
+
+    version = check(_registry(), ref)
+    print_json(version) if as_json else print_line(f"{version.ref} is as it was registered")
+
+
+def promote(
+    ref: Ref,
+    alias: AliasOption,
+    gate: Annotated[
+        Path | None, typer.Option("--gate", metavar="FILE", help="What is asked of its metrics.")
+    ] = None,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Ask nothing.")] = False,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Point an alias to a version whose metrics pass the gate.
+
+    Without --gate: metrics were recorded, and neither accuracy nor macro_f1 is more than 0.01
+    below that of the version the alias points to.
+
+    Example: bulkscore models promote sentiment@candidate --alias prod
+    """
+    from producer.gate import parse_gate
+    from producer.registry import promote as move
+    from schemas.errors import InputMissing
+
+    if gate is not None and not gate.is_file():
+        raise InputMissing(f"{gate} does not exist")
+    asked = parse_gate(gate.read_bytes(), str(gate)) if gate else None
+    moved = move(_registry(), ref, alias, gate=asked, gated=not no_gate, reason=reason)
+    print_json(moved) if as_json else print_line(f"{moved.name}@{moved.version}")
+
+
+def rollback(name: Name, alias: AliasOption, reason: Reason = None, as_json: Json = False) -> None:
+    """Point an alias back to the version it had before.
+
+    Example: bulkscore models rollback sentiment --alias prod
+    """
+    from producer.registry import rollback as back
+
+    moved = back(_registry(), name, alias, reason=reason)
+    print_json(moved) if as_json else print_line(f"{moved.name}@{moved.version}")
+
+
+def remove(ref: Ref, reason: Reason = None, as_json: Json = False) -> None:
+    """Remove a version that no alias points to.
+
+    Example: bulkscore models rm sentiment@20250601-120000-3fa9c1d2
+    """
+    from producer.registry import remove as take
+
+    gone = take(_registry(), ref, reason=reason)
+    print_json({"removed": gone}) if as_json else print_line(f"{gone} is removed")
+
+
+COMMANDS = {
+    "register": register_model,
+    "list": list_models,
+    "show": show,
+    "verify": verify,
+    "promote": promote,
+    "rollback": rollback,
+    "rm": remove,
+}
+
+
+def _registry() -> "Registry":
+    from producer.deployment import Deployment
+    from schemas.registry import Registry
+    from schemas.settings import RegistrySettings, load
+
+    registry = Registry(Deployment.from_environment().storage, load(RegistrySettings).models_uri)
+    registry.storage.probe(registry.root)
+    return registry
