@@ -1,5 +1,6 @@
 """`models`: the registry, to list, show, register, promote, roll back, verify and remove."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -189,7 +190,7 @@ def remove(ref: Ref, reason: Reason = None, as_json: Json = False) -> None:
     print_json({"removed": gone}) if as_json else print_line(f"{gone} is removed")
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "register": register_model,
     "list": list_models,
     "show": show,
