@@ -4,7 +4,7 @@ from producer.footers import Progress
 from producer.inventory import take_inventory
 from producer.plan import make_plan
 from schemas.job import JobSpec, LongText, ModelPin, Record, SkippedFile
-from schemas.model_files import choose_max_length
+from schemas.model_files import choose_max_length, require_precision
 from schemas.storage import Storage
 
 # Bytes of text that make a token, for English and WordPiece; other scripts take more tokens.
@@ -36,8 +36,10 @@ def forecast(
         InputMissing: There is no such file, or none that can be read.
         InputCorrupt: A file is not Parquet, and bad files are not to be skipped.
         SchemaMismatch: A column is missing or holds no text, or files disagree.
+        UsageError: The model cannot do what the options ask for.
     """
     max_length = choose_max_length(model, spec.max_length)
+    require_precision(model, spec.dtype)
     found = take_inventory(storage, spec, progress)
     plan = make_plan(found.footers, spec.chunk_rows)
     return Forecast(

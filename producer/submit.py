@@ -10,7 +10,7 @@ from producer.occasion import Occasion
 from schemas import layout
 from schemas.errors import JobUnknown, OutputTaken, UsageError
 from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile
-from schemas.model_files import choose_max_length, pin_model
+from schemas.model_files import choose_max_length, pin_model, require_precision
 from schemas.resume import Resumed, resume
 
 
@@ -75,12 +75,14 @@ def pin(deployment: Deployment, spec: JobSpec) -> ModelPin:
 
     Raises:
         StorageUnavailable: The object store does not answer.
-        UsageError: The model cannot read texts as long as is asked for.
+        UsageError: The model cannot read texts as long as is asked for, or not be computed in the
+            number format.
         PermanentError: The model cannot be used.
     """
     deployment.require_storage(*spec.inputs, spec.output, spec.model)
     model = pin_model(deployment.storage, spec.model)
     choose_max_length(model, spec.max_length)
+    require_precision(model, spec.dtype)
     return model
 
 

@@ -20,7 +20,7 @@ JobId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
 # What stands behind the names of a model's columns: every SQL dialect takes it without quotes.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Priority = Literal["high", "normal", "low"]
-Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 # What becomes of the text behind `max_length` tokens: cut off, or scored in further windows, whose
 # scores are averaged, or of which the one that shows a label most counts.
 LongText = Literal["truncate", "windows", "windows-max"]

@@ -70,3 +70,17 @@ FAMILIES: dict[str, Family] = {
     # Its head reads the last token, wherever padding is: only left padding is exact.
     "xlnet": Family(attention="eager", padding_side="left", half_precision=False),
 }
+
+# Families whose layers the engine takes apart, so that they have fused steps and int8.
+FUSED = frozenset(
+    {
+        "bert",
+        "camembert",
+        "data2vec-text",
+        "distilbert",
+        "electra",
+        "ernie",
+        "roberta",
+        "xlm-roberta",
+    }
+)

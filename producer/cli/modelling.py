@@ -33,8 +33,8 @@ def score(
     ] = False,
     device: Device = None,
     dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
-        typer.Option("--dtype", help="Number format of the model."),
+        Literal["auto", "fp32", "bf16", "fp16", "int8"],
+        typer.Option("--dtype", help="Number format of the model; int8 is for CPUs."),
     ] = "auto",
     max_length: Annotated[
         int | None,

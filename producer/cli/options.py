@@ -153,8 +153,10 @@ class ScoringOptions:
         ),
     ] = None
     dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
-        typer.Option("--dtype", help="Number format of the model.", rich_help_panel=SCORING),
+        Literal["auto", "fp32", "bf16", "fp16", "int8"],
+        typer.Option(
+            "--dtype", help="Number format of the model; int8 is for CPUs.", rich_help_panel=SCORING
+        ),
     ] = "auto"
     all_scores: Annotated[
         bool,

@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What it computes in: `fp32`, `bf16` or `fp16`."""
+        """What it computes in: `fp32`, `bf16`, `fp16` or `int8`."""
 
     @property
     def token_budget(self) -> int:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worker.engine.packed_batch import PackedBatch
+from worker.engine.products import attend_by_products
 from worker.engine.ragged import Run
 
 
@@ -54,16 +55,8 @@ def attend(
         return batch.varlen(query, key, value, rows, rows, scale=scale, window=window)
     out = torch.empty_like(query)
     for run in batch.runs:
-        mask = _mask(run.length, pattern, query.device)
-        mixed = F.scaled_dot_product_attention(
-            _rows_of(query, run),
-            _rows_of(key, run),
-            _rows_of(value, run),
-            attn_mask=mask,
-            is_causal=pattern.causal and mask is None,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
+        q, k, v = _rows_of(query, run), _rows_of(key, run), _rows_of(value, run)
+        mixed = _attend_in_rows(q, k, v, pattern, scale)
         out[run.tokens] = mixed.transpose(1, 2).flatten(0, 1)
     return out
 
@@ -86,11 +79,31 @@ def attend_from_first(query: Tensor, key: Tensor, value: Tensor, batch: PackedBa
     for run in batch.runs:
         rows = slice(row, row + run.rows)
         keys, values = _rows_of(key, run), _rows_of(value, run)
-        out[rows] = F.scaled_dot_product_attention(query[rows].unsqueeze(2), keys, values).squeeze(
-            2
-        )
+        scores = query[rows].unsqueeze(2) @ keys.transpose(2, 3)
+        weights = scores.mul_(query.shape[2] ** -0.5).softmax(-1)
+        out[rows] = (weights @ values).squeeze(2)
         row += run.rows
     return out
+
+
+def _attend_in_rows(
+    query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, scale: float | None
+) -> Tensor:
+    """Return attention of rows of equal length [rows, heads, length, width]."""
+    mask = _mask(query.shape[2], pattern, query.device)
+    grouped = query.shape[1] != key.shape[1]
+    everywhere = mask is None and not (pattern.causal or grouped)
+    if everywhere and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return attend_by_products(query, key, value, scale)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=pattern.causal and mask is None,
+        scale=scale,
+        enable_gqa=grouped,
+    )
 
 
 def _rows_of(tensor: Tensor, run: Run) -> Tensor:

@@ -7,7 +7,13 @@ import torch
 from schemas.errors import ConfigurationError
 from schemas.job import Dtype
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# What the weights are loaded as; those of products are then rounded to int8 from fp32.
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "int8": torch.float32,
+}
 
 # Padded tokens in a batch. On a CPU 1,000 to 8,000 are alike and 32,000 clearly slower, because
 # the activations no longer fit the caches.
@@ -40,13 +46,30 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: Dtype, device: torch.device) -> Dtype:
-    """Return the precision to compute in: `auto` is bf16 on a GPU that has it, else fp32."""
+    """Return the precision to compute in: `auto` is bf16 on a GPU that has it, else fp32.
+
+    Raises:
+        ConfigurationError: int8 is wanted, and the device cannot.
+    """
+    if wanted == "int8":
+        _require_int8(device)
     if wanted != "auto":
         return wanted
     # Emulated bf16, which `is_bf16_supported` counts by default, would be slower than fp32.
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16"
     return "fp32"
+
+
+def _require_int8(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise ConfigurationError(f"--dtype int8 is for CPUs, this is {device}: use bf16 or fp16")
+    # Without these, oneDNN's products of bytes overflow in 16 bits.
+    if not torch.cpu._is_vnni_supported():
+        raise ConfigurationError(
+            "--dtype int8 needs a CPU with instructions for products of bytes (AVX-512 VNNI): use "
+            "fp32, or bf16 where the CPU has that"
+        )
 
 
 def choose_token_budget(wanted: int | None, device: torch.device) -> int:

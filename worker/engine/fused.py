@@ -5,13 +5,15 @@ last layer is computed for the one token that the head reads, since nothing look
 The weights, the embeddings and the head are those of the transformers module.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from schemas.model_families import Family
+from schemas.model_families import FUSED, Family
 from worker.engine.attention import attend, attend_from_first
 from worker.engine.heads import HEADS
 from worker.engine.linear import FUSED_ACTIVATIONS, Linear, make_linear
@@ -19,7 +21,9 @@ from worker.engine.packed_batch import PackedBatch, Packing
 from worker.engine.ragged import Rows
 from worker.engine.varlen import choose_varlen
 
-_BERT_LIKE = ("bert", "camembert", "data2vec-text", "electra", "ernie", "roberta", "xlm-roberta")
+# Tokens that go through all of a layer behind attention before the next do: what is between its
+# products stays in the caches of a core.
+CPU_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +46,12 @@ class FusedClassifier:
             layers are taken apart.
         family: How its family must be run.
         device: Where it computes.
+        int8: Whether the products with weights are computed in 8 bits, on a CPU.
     """
 
-    def __init__(self, model: Any, family: Family, *, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, family: Family, *, device: torch.device, int8: bool = False
+    ) -> None:
         config = model.config
         self._model = model
         self._head = HEADS[config.model_type]
@@ -57,11 +64,13 @@ class FusedClassifier:
         base = model.base_model
         self._embed = base.embeddings
         self._project = getattr(base, "embeddings_project", None) or nn.Identity()
+        linear = partial(make_linear, activation=_activation(config), int8=int8)
+        self._tokens_at_once = CPU_TOKENS if device.type == "cpu" else None
         if config.model_type == "distilbert":
-            self._layers = [_distilbert_layer(layer, config) for layer in base.transformer.layer]
+            self._layers = [_distilbert_layer(layer, linear) for layer in base.transformer.layer]
             del base.transformer
         else:
-            self._layers = [_bert_layer(layer, config) for layer in base.encoder.layer]
+            self._layers = [_bert_layer(layer, linear) for layer in base.encoder.layer]
             del base.encoder
 
     def __call__(self, rows: Rows) -> Tensor:
@@ -72,7 +81,7 @@ class FusedClassifier:
         for layer in self._layers[:-1]:
             query, key, value = self._query_key_value(layer, hidden)
             mixed = attend(query, key, value, batch)
-            hidden = _rest(layer, mixed.flatten(1), hidden)
+            hidden = self._rest(layer, mixed.flatten(1), hidden)
         return self._head(self._model, self._last(hidden, batch))
 
     def _query_key_value(self, layer: _Layer, hidden: Tensor) -> list[Tensor]:
@@ -86,45 +95,52 @@ class FusedClassifier:
         first = batch.first
         query, key, value = self._query_key_value(layer, hidden)
         mixed = attend_from_first(query[first], key, value, batch)
-        return _rest(layer, mixed.flatten(1), hidden[first])
+        return self._rest(layer, mixed.flatten(1), hidden[first])
+
+    def _rest(self, layer: _Layer, mixed: Tensor, hidden: Tensor) -> Tensor:
+        """Return the output of a layer [tokens, width] after its attention."""
+        if self._tokens_at_once is None:
+            return _after_attention(layer, mixed, hidden)
+        parts = (torch.split(t, self._tokens_at_once) for t in (mixed, hidden))
+        return torch.cat([_after_attention(layer, *part) for part in zip(*parts, strict=True)])
 
 
 def supports(config: Any) -> bool:
     """Say whether a model with this config is taken apart here."""
-    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
-    known = config.model_type in (*_BERT_LIKE, "distilbert")
-    return known and activation in FUSED_ACTIVATIONS and not getattr(config, "is_decoder", False)
+    known = config.model_type in FUSED and _activation(config) in FUSED_ACTIVATIONS
+    return known and not getattr(config, "is_decoder", False)
 
 
-def _rest(layer: _Layer, mixed: Tensor, hidden: Tensor) -> Tensor:
-    """Return the output of a layer [tokens, width] after its attention."""
+def _activation(config: Any) -> Any:
+    return getattr(config, "hidden_act", None) or getattr(config, "activation", None)
+
+
+def _after_attention(layer: _Layer, mixed: Tensor, hidden: Tensor) -> Tensor:
     hidden = layer.attention_norm(layer.attention_out.added(mixed, hidden))
     normed: Tensor = layer.out_norm(layer.down.added(layer.up.activated(hidden), hidden))
     return normed
 
 
-def _bert_layer(layer: Any, config: Any) -> _Layer:
-    attention, activation = layer.attention, config.hidden_act
+def _bert_layer(layer: Any, linear: Callable[..., Linear]) -> _Layer:
+    attention = layer.attention
     heads = attention.self
     return _Layer(
-        query_key_value=make_linear([heads.query, heads.key, heads.value], activation),
-        attention_out=make_linear([attention.output.dense], activation),
+        query_key_value=linear([heads.query, heads.key, heads.value]),
+        attention_out=linear([attention.output.dense]),
         attention_norm=attention.output.LayerNorm,
-        up=make_linear([layer.intermediate.dense], activation),
-        down=make_linear([layer.output.dense], activation),
+        up=linear([layer.intermediate.dense]),
+        down=linear([layer.output.dense]),
         out_norm=layer.output.LayerNorm,
     )
 
 
-def _distilbert_layer(layer: Any, config: Any) -> _Layer:
-    attention, activation = layer.attention, config.activation
+def _distilbert_layer(layer: Any, linear: Callable[..., Linear]) -> _Layer:
+    attention = layer.attention
     return _Layer(
-        query_key_value=make_linear(
-            [attention.q_lin, attention.k_lin, attention.v_lin], activation
-        ),
-        attention_out=make_linear([attention.out_lin], activation),
+        query_key_value=linear([attention.q_lin, attention.k_lin, attention.v_lin]),
+        attention_out=linear([attention.out_lin]),
         attention_norm=layer.sa_layer_norm,
-        up=make_linear([layer.ffn.lin1], activation),
-        down=make_linear([layer.ffn.lin2], activation),
+        up=linear([layer.ffn.lin1]),
+        down=linear([layer.ffn.lin2]),
         out_norm=layer.output_layer_norm,
     )

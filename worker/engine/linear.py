@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worker.engine.int8 import Int8Linear
+
 # Activations by their names in config.json, as oneDNN calls them: operation and algorithm.
 FUSED_ACTIVATIONS = {
     "gelu": ("gelu", "none"),
@@ -36,13 +38,27 @@ class Linear(Protocol):
         """Return the same plus `other` [tokens, width out]."""
 
 
-def make_linear(layers: Sequence[nn.Linear], activation: str) -> Linear:
-    """Return one layer that computes several side by side, [width out] being the sum of theirs."""
+def make_linear(layers: Sequence[nn.Linear], activation: str, *, int8: bool = False) -> Linear:
+    """Return one layer that computes several side by side, [width out] being the sum of theirs.
+
+    Args:
+        layers: Of equal width in.
+        activation: One of `FUSED_ACTIVATIONS`.
+        int8: Whether to compute in 8 bits, on a CPU; a call then returns `int8_attention_dtype`.
+    """
     weight = torch.cat([layer.weight.detach() for layer in layers])
     bias = torch.cat([layer.bias.detach() for layer in layers])
+    if int8:
+        return Int8Linear(weight, bias, *FUSED_ACTIVATIONS[activation], int8_attention_dtype())
     if weight.device.type == "cpu" and _onednn_computes(weight.dtype):
         return _OneDnnLinear(weight, bias, activation)
     return _PlainLinear(weight, bias, activation)
+
+
+def int8_attention_dtype() -> torch.dtype:
+    """Return what attention between layers in 8 bits computes in: bf16 where it is fast."""
+    fast = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def _onednn_computes(dtype: torch.dtype) -> bool:

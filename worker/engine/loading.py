@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from schemas.errors import DeviceOutOfMemory, ModelIncompatible
+from schemas.errors import ConfigurationError, DeviceOutOfMemory, ModelIncompatible
 from schemas.job import Dtype, ModelPin
 from schemas.model_families import FAMILIES, Family
 from worker.engine import fused, packed
@@ -55,7 +55,7 @@ def load_engine(
         ModelIncompatible: Weights and architecture do not match exactly, or do not load.
         DeviceOutOfMemory: The model does not fit the device.
         DeviceFailed: The device is of no more use to this process.
-        ConfigurationError: There is no such device.
+        ConfigurationError: There is no such device, or it or the model cannot do int8.
     """
     chosen = choose_device(device)
     family = FAMILIES[pin.model_type]
@@ -75,7 +75,7 @@ def load_engine(
             raise DeviceOutOfMemory(f"model {pin.ref} does not fit into {chosen}") from error
         raise
     return BatchedEngine(
-        make_classifier(model, family, chosen),
+        make_classifier(model, family, chosen, int8=precision == "int8"),
         label_count=len(pin.labels),
         device=chosen,
         dtype=precision,
@@ -83,10 +83,21 @@ def load_engine(
     )
 
 
-def make_classifier(model: Any, family: Family, device: torch.device) -> Classifier:
-    """Return the fastest classifier there is for this model: fused, else packed, else padded."""
+def make_classifier(
+    model: Any, family: Family, device: torch.device, *, int8: bool = False
+) -> Classifier:
+    """Return the fastest classifier there is for this model: fused, else packed, else padded.
+
+    Raises:
+        ConfigurationError: There is none in int8.
+    """
     if fused.supports(model.config):
-        return FusedClassifier(model, family, device=device)
+        return FusedClassifier(model, family, device=device, int8=int8)
+    if int8:
+        raise ConfigurationError(
+            f"a model of type {model.config.model_type!r} such as this cannot be computed in int8: "
+            "use --dtype bf16 or fp32"
+        )
     if packed.supports(model.config):
         return PackedClassifier(model, family, device=device)
     return PaddedClassifier(model, family, device=device)
