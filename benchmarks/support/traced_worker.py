@@ -145,7 +145,7 @@ class SimulatedEngine:
         """Wait until the device has had its time for all rows, batch by batch."""
         lengths = np.array([len(row) for row in token_ids], dtype=np.int64)
         done = 0
-        for batch in token_budget_batches(lengths, self.token_budget):
+        for batch in token_budget_batches(lengths, self.token_budget, padded=False):
             tokens = int(lengths[batch].sum())
             fcntl.flock(self._device, fcntl.LOCK_EX)
             time.sleep(tokens / self._rate)
