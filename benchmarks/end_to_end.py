@@ -35,7 +35,14 @@ from benchmarks.support.jobs import running_worker, score_job, worker_environmen
 from benchmarks.support.models import save_minilm
 from benchmarks.support.moto import moto_bucket
 from benchmarks.support.texts import texts_of
-from benchmarks.support.traced_worker import ENGINE, RATE_VARIABLE, SimulatedEngine, read_spans
+from benchmarks.support.traced_worker import (
+    ATTEMPT,
+    ENGINE,
+    RATE_VARIABLE,
+    SimulatedEngine,
+    Span,
+    read_spans,
+)
 from producer.deployment import Deployment
 from producer.embedded_broker import EmbeddedBroker
 from producer.manifest import create_job
@@ -54,6 +61,7 @@ Window = list[NDArray[np.int32]]
 TEXTS = 20_000
 TRIED_TEXTS = 200
 WARM_UP_SECONDS = 180.0
+PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +166,7 @@ class Bench:
         done = {side: sides[side]() for side in order}
         _, bare, bare_cpu = done[0]
         (start, end), _, job_cpu = done[1]
-        spans = read_spans(self._folder / "trace")
+        spans = self._spans_since(start)
         return Round(
             bare=bare,
             bare_cpu=bare_cpu,
@@ -224,6 +232,14 @@ class Bench:
 
     def _job(self, corpus: str, job_id: str) -> tuple[float, float]:
         return score_job(self.deployment, self._create(corpus, job_id))
+
+    def _spans_since(self, start: float) -> list[Span]:
+        """Return the spans of a job; its last attempt ends after the ledger knows of it."""
+        while True:
+            spans = [span for span in read_spans(self._folder / "trace") if span.start >= start]
+            if sum(span.name == ATTEMPT for span in spans) >= self.chunks:
+                return spans
+            time.sleep(PAUSE_SECONDS)
 
     def _working(self) -> set[int]:
         spans = read_spans(self._folder / "trace")
