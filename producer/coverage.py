@@ -14,7 +14,7 @@ from producer.ahead import map_ahead
 from producer.manifest import manifest_if_there
 from schemas import layout
 from schemas.collection import job_folders
-from schemas.job import InputFile, JobSpec, Manifest, ModelPin
+from schemas.job import InputFile, JobSpec, Manifest, ModelPin, models_digest
 from schemas.manifest import read_chunks
 from schemas.model_files import choose_max_length
 from schemas.storage import ObjectStat, Storage
@@ -25,7 +25,8 @@ CONCURRENT_MANIFESTS = 16
 # holds. A field that is not named here makes other rows, and so all files are scored anew.
 SAME_ROWS = frozenset(
     {
-        *("inputs", "output", "model", "chunk_rows", "token_budget", "priority"),
+        *("inputs", "output", "model", "further_models"),
+        *("chunk_rows", "token_budget", "priority"),
         *("skip_bad_files", "max_row_errors", "max_dead_chunks"),
     }
 )
@@ -93,11 +94,11 @@ class Coverage:
         return [output for output, state in self.holders if state is FileState.UNDER_WAY]
 
 
-def rows_key(spec: JobSpec, model: ModelPin) -> RowsKey:
+def rows_key(spec: JobSpec, models: Sequence[ModelPin]) -> RowsKey:
     """Return what two jobs have in common when they make the same rows of the same file."""
-    fields = spec.model_copy(update={"max_length": choose_max_length(model, spec.max_length)})
-    names = sorted(JobSpec.model_fields.keys() - SAME_ROWS)
-    return model.digest, *(getattr(fields, name) for name in names)
+    lengths = tuple(choose_max_length(model, spec.max_length) for model in models)
+    names = sorted(JobSpec.model_fields.keys() - SAME_ROWS - {"max_length"})
+    return models_digest(models), lengths, *(getattr(spec, name) for name in names)
 
 
 def cover(storage: Storage, collection: str, key: RowsKey, files: Sequence[ObjectStat]) -> Coverage:
@@ -142,7 +143,7 @@ def _jobs(storage: Storage, collection: str, key: RowsKey) -> Iterator[JobFiles]
         manifest = manifest_if_there(storage, output)
         if manifest is None:
             return None
-        covers = rows_key(manifest.spec, manifest.model) == key
+        covers = rows_key(manifest.spec, manifest.models) == key
         return JobFiles(
             output=output,
             created_at=manifest.created_at,

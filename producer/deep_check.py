@@ -1,13 +1,13 @@
 """Compares a sample of a result with what the pinned model gives for the same rows now."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from producer.findings import Finding, FindingKind
 from producer.rescore import rescore
-from producer.row_sample import ChunkSample, ResultRow, sample_rows
+from producer.row_sample import ChunkSample, ModelSample, ResultRow, sample_rows
 from schemas.job import Manifest, ModelPin
 from schemas.manifest import read_chunks, read_manifest
 from schemas.rescore import RescoredChunk, RescoredRow, RescoreRequest, SampledRows
@@ -66,7 +66,7 @@ def deep_check(
     results = survey(storage, manifest).results
     sampled = list(sample_rows(storage, manifest, chunks, results, rows=rows, seed=seed))
     check = DeepCheck()
-    asked = [SampledRows(chunk=sample.chunk, rows=tuple(sample.rows)) for sample in sampled]
+    asked = [SampledRows(chunk=sample.chunk, rows=sample.rows) for sample in sampled]
     wanted = sum(len(sample.rows) for sample in sampled)
     answers = rescore(RescoreRequest(output=output, chunks=tuple(asked))) if asked else ()
     done = 0
@@ -75,7 +75,7 @@ def deep_check(
             uri = manifest.files[chunks[sample.chunk].file].uri
             check.problems[uri] = f"rows cannot be scored again: {answer.problem}"
         else:
-            check.rows += len(answer.rows)
+            check.rows += len(sample.rows)
             check.findings += _compare(manifest, sample, answer)
         done += len(sample.rows)
         progress(done, wanted)
@@ -114,25 +114,35 @@ def difference(
 
 
 def _compare(manifest: Manifest, sample: ChunkSample, answer: RescoredChunk) -> list[Finding]:
-    tolerance = TOLERANCES.get(sample.dtype, WIDEST_TOLERANCE)
+    by_model = zip(
+        manifest.models, manifest.spec.suffixes, sample.models, answer.models, strict=True
+    )
+    found = (
+        _compare_model(sample.chunk, pin, suffix, kept, rows)
+        for pin, suffix, kept, rows in by_model
+    )
+    return [finding for finding in found if finding is not None]
+
+
+def _compare_model(
+    chunk: int, pin: ModelPin, suffix: str, kept: ModelSample, rows: Sequence[RescoredRow]
+) -> Finding | None:
+    tolerance = TOLERANCES.get(kept.dtype, WIDEST_TOLERANCE)
     differing = {
         again.row: text
-        for again in answer.rows
-        if (text := difference(sample.rows[again.row], again, manifest.model, tolerance=tolerance))
+        for again in rows
+        if (text := difference(kept.rows[again.row], again, pin, tolerance=tolerance))
     }
     if not differing:
-        return []
+        return None
     told = [f"row {row}: {text}" for row, text in list(differing.items())[:TOLD_ROWS]]
     more = f" and {len(differing) - len(told)} more" if len(differing) > len(told) else ""
+    model = f"model {suffix.removeprefix('_')}" if suffix else "the model"
     message = (
-        f"result of chunk {sample.chunk} is not what the model gives in {len(differing)} of "
-        f"{len(answer.rows)} rows scored again: {'; '.join(told)}{more}"
+        f"result of chunk {chunk} is not what {model} gives in {len(differing)} of "
+        f"{len(rows)} rows scored again: {'; '.join(told)}{more}"
     )
-    return [
-        Finding(
-            kind=FindingKind.RESCORED, chunk=sample.chunk, count=len(differing), message=message
-        )
-    ]
+    return Finding(kind=FindingKind.RESCORED, chunk=chunk, count=len(differing), message=message)
 
 
 def _shape(row: ResultRow | RescoredRow) -> str:

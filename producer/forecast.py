@@ -1,9 +1,14 @@
 """What a job would do, from the footers of its files alone; nothing is created."""
 
+from collections.abc import Sequence
+from operator import not_
+
+from pydantic import Field
+
 from producer.footers import Progress
 from producer.inventory import take_inventory
 from producer.plan import make_plan
-from schemas.job import JobSpec, LongText, ModelPin, Record, SkippedFile
+from schemas.job import JobSpec, LongText, ModelPin, Record, SkippedFile, models_digest
 from schemas.model_files import choose_max_length, require_precision
 from schemas.storage import Storage
 
@@ -11,8 +16,22 @@ from schemas.storage import Storage
 BYTES_PER_TOKEN = 4
 
 
+class NamedForecast(Record):
+    """One of several models: what its columns are called, and what it is."""
+
+    name: str
+    model: str
+    model_digest: str
+    labels: tuple[str, ...]
+    max_length: int
+
+
 class Forecast(Record):
-    """A plan in numbers. `tokens` is an estimate from the size of the text column."""
+    """A plan in numbers. `tokens` is an estimate from the size of the text column.
+
+    Of several models, `model` names all, `model_digest` and `tokens` are those of all together, and
+    `labels` and `max_length` those of the first; `models` has the others by name as well.
+    """
 
     files: int
     rows: int
@@ -25,10 +44,14 @@ class Forecast(Record):
     labels: tuple[str, ...]
     max_length: int
     long_text: LongText
+    models: tuple[NamedForecast, ...] = Field(default=(), exclude_if=not_)
 
 
 def forecast(
-    storage: Storage, spec: JobSpec, model: ModelPin, progress: Progress = lambda _done, _all: None
+    storage: Storage,
+    spec: JobSpec,
+    models: Sequence[ModelPin],
+    progress: Progress = lambda _done, _all: None,
 ) -> Forecast:
     """Read the footers of the corpus and cut it, as `submit` would.
 
@@ -38,8 +61,9 @@ def forecast(
         SchemaMismatch: A column is missing or holds no text, or files disagree.
         UsageError: The model cannot do what the options ask for.
     """
-    max_length = choose_max_length(model, spec.max_length)
-    require_precision(model, spec.dtype)
+    lengths = [choose_max_length(model, spec.max_length) for model in models]
+    for model in models:
+        require_precision(model, spec.dtype)
     found = take_inventory(storage, spec, progress)
     plan = make_plan(found.footers, spec.chunk_rows)
     return Forecast(
@@ -47,18 +71,31 @@ def forecast(
         rows=plan.rows,
         chunks=len(plan.chunks),
         text_bytes=plan.text_bytes,
-        tokens=estimate_tokens(
-            rows=plan.rows,
-            text_bytes=plan.text_bytes,
-            max_length=max_length,
-            long_text=spec.long_text,
+        tokens=sum(
+            estimate_tokens(
+                rows=plan.rows,
+                text_bytes=plan.text_bytes,
+                max_length=length,
+                long_text=spec.long_text,
+            )
+            for length in lengths
         ),
         skipped_files=tuple(found.skipped),
-        model=model.ref,
-        model_digest=model.digest,
-        labels=model.labels,
-        max_length=max_length,
+        model=", ".join(model.ref for model in models),
+        model_digest=models_digest(models),
+        labels=models[0].labels,
+        max_length=lengths[0],
         long_text=spec.long_text,
+        models=tuple(
+            NamedForecast(
+                name=name,
+                model=model.ref,
+                model_digest=model.digest,
+                labels=model.labels,
+                max_length=length,
+            )
+            for name, model, length in zip(spec.model_names, models, lengths, strict=False)
+        ),
     )
 
 

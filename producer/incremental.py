@@ -15,7 +15,7 @@ from producer.manifest import create_job
 from producer.occasion import DIGEST_CHARACTERS
 from producer.output import require_apart, require_collection
 from schemas import layout
-from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile, spec_digest
+from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile, models_digest, spec_digest
 from schemas.manifest import read_manifest
 from schemas.storage import ObjectStat, Storage
 
@@ -63,7 +63,7 @@ class Created:
 def create_increment(
     storage: Storage,
     spec: JobSpec,
-    model: ModelPin,
+    models: Sequence[ModelPin],
     *,
     job_id: str | None,
     progress: Progress = lambda _done, _all: None,
@@ -84,17 +84,17 @@ def create_increment(
     if job_id is not None:
         named = _in_collection(spec, job_id)
         if storage.exists(layout.manifest(named.output)):
-            return Created(manifest=create_job(storage, named, model, job_id=job_id))
+            return Created(manifest=create_job(storage, named, *models, job_id=job_id))
     listing = list_corpus(storage, spec)
-    coverage = cover(storage, collection, rows_key(spec, model), listing.files)
+    coverage = cover(storage, collection, rows_key(spec, models), listing.files)
     found = read_corpus(storage, spec, replace(listing, files=coverage.new), progress)
     increment = _increment(coverage, found)
     under_way = tuple(read_manifest(storage, output) for output in coverage.jobs_under_way)
     if found.footers:
         files = [footer.file for footer in found.footers]
-        job_id = job_id or _job_id(spec, model, coverage.jobs, files)
+        job_id = job_id or _job_id(spec, models, coverage.jobs, files)
         job = _in_collection(spec, job_id)
-        manifest = create_job(storage, job, model, job_id=job_id, inventory=found)
+        manifest = create_job(storage, job, *models, job_id=job_id, inventory=found)
         return Created(manifest=manifest, increment=increment, under_way=under_way)
     if not coverage.holders:
         raise all_bad(listing, found)
@@ -108,9 +108,11 @@ def _in_collection(spec: JobSpec, job_id: str) -> JobSpec:
     return spec.model_copy(update={"output": layout.job_folder(spec.output, job_id)})
 
 
-def _job_id(spec: JobSpec, model: ModelPin, jobs: int, files: Sequence[ObjectStat]) -> str:
+def _job_id(
+    spec: JobSpec, models: Sequence[ModelPin], jobs: int, files: Sequence[ObjectStat]
+) -> str:
     """Return an id that sorts by the order of the jobs and is the same for the same files."""
-    digest = hashlib.sha256(spec_digest(spec, model.digest).encode())
+    digest = hashlib.sha256(spec_digest(spec, models_digest(models)).encode())
     for file in files:
         digest.update(f"{file.uri}\0{file.size}\0{file.etag}\n".encode())
     return f"{jobs + 1:06}-{digest.hexdigest()[:DIGEST_CHARACTERS]}"

@@ -6,6 +6,7 @@ from producer.corpus import distinct, files_of
 from producer.footers import Footer, Progress, read_footers
 from schemas.errors import BulkError, InputCorrupt, InputMissing, SchemaMismatch, UsageError
 from schemas.job import JobSpec, SkippedFile
+from schemas.results import result_schema
 from schemas.storage import ObjectStat, Storage
 
 ADVICE = "mend or remove it, or leave out what is bad with --skip-bad-files"
@@ -83,6 +84,11 @@ def read_corpus(
     Raises:
         InputMissing, InputCorrupt, SchemaMismatch, UsageError: As `take_inventory`.
     """
+    own = result_schema([], all_scores=True, suffixes=spec.suffixes).names
+    if taken := [name for name in spec.id_columns if name in own]:
+        raise UsageError(
+            f"id column {taken[0]!r} has the name of a result column; rename it in the corpus"
+        )
     try:
         footers, bad = read_footers(
             storage,

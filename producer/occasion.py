@@ -51,7 +51,7 @@ class Occasion:
 
         Args:
             spec: What the job shall do, its dates filled in.
-            model_digest: The pinned model's.
+            model_digest: That of the pinned models together.
         """
         if self.logical_date is None:
             return self.given_id

@@ -40,12 +40,24 @@ class ResultRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkSample:
-    """Rows of one chunk's result, by their number, and the number format they were scored in."""
+class ModelSample:
+    """Rows as one model has them, by their number, and the format that it computed in."""
 
-    chunk: int
     dtype: str
     rows: dict[int, ResultRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSample:
+    """Rows of one chunk's result, the same for each model, in the order of the manifest."""
+
+    chunk: int
+    models: tuple[ModelSample, ...]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Numbers of the rows within the file."""
+        return tuple(self.models[0].rows)
 
 
 def sample_rows(
@@ -90,16 +102,30 @@ def _sample_chunk(
     footer, table = read_result(storage, uri)
     if schema_problem(manifest, table.schema):
         raise InputCorrupt(f"{uri} has other columns than a result of this job")
-    names = [field.name for field in fields(ResultRow) if field.name in table.column_names]
-    frame = pl.DataFrame(table.select(names)).filter(
-        pl.col("error").is_null() | pl.col("error").is_in(TEXT_ERRORS),
+    suffixes, account = manifest.spec.suffixes, footer.account
+    errors = [pl.col(f"error{suffix}") for suffix in suffixes]
+    frame = pl.DataFrame(table.drop(list(manifest.spec.id_columns))).filter(
+        *(error.is_null() | error.is_in(TEXT_ERRORS) for error in errors),
         pl.col("source_row").is_between(chunk.row_start, chunk.row_start + chunk.rows - 1),
     )
-    frame = frame[_over_lengths(frame["n_tokens"].to_numpy(), count, random)]
-    found = [ResultRow(**values) for values in frame.iter_rows(named=True)]
+    frame = frame[_over_lengths(frame[f"n_tokens{suffixes[0]}"].to_numpy(), count, random)]
+    dtypes = [model.dtype for model in account.models] or [account.dtype]
     return ChunkSample(
-        chunk=chunk.index, dtype=footer.account.dtype, rows={row.source_row: row for row in found}
+        chunk=chunk.index,
+        models=tuple(
+            ModelSample(dtype=dtype, rows=_rows_of(frame, suffix))
+            for dtype, suffix in zip(dtypes, suffixes, strict=True)
+        ),
     )
+
+
+def _rows_of(frame: pl.DataFrame, suffix: str) -> dict[int, ResultRow]:
+    """Return the rows as the model whose columns have this suffix has them."""
+    columns = {field.name: f"{field.name}{suffix}" for field in fields(ResultRow)}
+    columns["source_row"] = "source_row"
+    there = {name: pl.col(c) for name, c in columns.items() if c in frame.columns}
+    rows = [ResultRow(**values) for values in frame.select(**there).iter_rows(named=True)]
+    return {row.source_row: row for row in rows}
 
 
 def _over_lengths(lengths: NDArray[np.int32], count: int, random: np.random.Generator) -> list[int]:

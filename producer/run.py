@@ -48,8 +48,8 @@ def create(
         PermanentError: Corpus or model cannot be used.
     """
     spec = occasion.dated(spec)
-    model = pin(deployment, spec)
-    return create_job(deployment, spec, model, occasion=occasion, progress=progress)
+    models = pin(deployment, spec)
+    return create_job(deployment, spec, models, occasion=occasion, progress=progress)
 
 
 def is_complete(deployment: Deployment, manifest: Manifest) -> bool:

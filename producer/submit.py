@@ -1,5 +1,6 @@
 """Submitting a job: check who must answer, pin the model, create the job, put it on the queue."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from producer.deployment import Deployment
@@ -9,9 +10,10 @@ from producer.manifest import create_job
 from producer.occasion import Occasion
 from schemas import layout
 from schemas.errors import JobUnknown, OutputTaken, UsageError
-from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile
+from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile, models_digest
 from schemas.model_files import choose_max_length, pin_model, require_precision
 from schemas.resume import Resumed, resume
+from schemas.settings import RegistrySettings, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +57,12 @@ def submit(
     """
     deployment.require_broker()
     spec = occasion.dated(spec)
-    model = pin(deployment, spec)
-    job_id = occasion.job_id(spec, model.digest)
+    models = pin(deployment, spec)
+    job_id = occasion.job_id(spec, models_digest(models))
     if job_id is not None:
         output = layout.job_folder(spec.output, job_id) if occasion.incremental else spec.output
         _require_free(deployment, job_id, output)
-    created = create(deployment, spec, model, occasion=occasion, progress=progress)
+    created = create(deployment, spec, models, occasion=occasion, progress=progress)
     for manifest in created.under_way:
         _enter(deployment, manifest)
     return Submission(
@@ -70,8 +72,8 @@ def submit(
     )
 
 
-def pin(deployment: Deployment, spec: JobSpec) -> ModelPin:
-    """Return the model of a job as it is now, once all that the job needs answers.
+def pin(deployment: Deployment, spec: JobSpec) -> tuple[ModelPin, ...]:
+    """Return the models of a job as they are now, once all that the job needs answers.
 
     Raises:
         StorageUnavailable: The object store does not answer.
@@ -79,17 +81,19 @@ def pin(deployment: Deployment, spec: JobSpec) -> ModelPin:
             number format.
         PermanentError: The model cannot be used.
     """
-    deployment.require_storage(*spec.inputs, spec.output, spec.model)
-    model = pin_model(deployment.storage, spec.model)
-    choose_max_length(model, spec.max_length)
-    require_precision(model, spec.dtype)
-    return model
+    deployment.require_storage(*spec.inputs, spec.output, *spec.models)
+    models_uri = load(RegistrySettings).models_uri
+    models = tuple(pin_model(deployment.storage, ref, models_uri) for ref in spec.models)
+    for model in models:
+        choose_max_length(model, spec.max_length)
+        require_precision(model, spec.dtype)
+    return models
 
 
 def create(
     deployment: Deployment,
     spec: JobSpec,
-    model: ModelPin,
+    models: Sequence[ModelPin],
     *,
     occasion: Occasion,
     progress: Progress,
@@ -99,7 +103,7 @@ def create(
     Args:
         deployment: Where the object store is.
         spec: What the job shall do, its dates filled in.
-        model: The pinned model.
+        models: The pinned models.
         occasion: What decides its name.
         progress: Told how many of all footers are read.
 
@@ -108,10 +112,10 @@ def create(
         UsageError: The options make no sense.
         PermanentError: The corpus cannot be used.
     """
-    storage, job_id = deployment.storage, occasion.job_id(spec, model.digest)
+    storage, job_id = deployment.storage, occasion.job_id(spec, models_digest(models))
     if occasion.incremental:
-        return create_increment(storage, spec, model, job_id=job_id, progress=progress)
-    return Created(manifest=create_job(storage, spec, model, job_id=job_id, progress=progress))
+        return create_increment(storage, spec, models, job_id=job_id, progress=progress)
+    return Created(manifest=create_job(storage, spec, *models, job_id=job_id, progress=progress))
 
 
 def _enter(deployment: Deployment, manifest: Manifest) -> Resumed:

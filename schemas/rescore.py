@@ -12,7 +12,7 @@ class SampledRows(Record):
 
 
 class RescoreRequest(Record):
-    """Rows of the job under `output` to score again with the model that its manifest pins."""
+    """Rows of the job under `output` to score again with the models that its manifest pins."""
 
     output: str
     chunks: tuple[SampledRows, ...]
@@ -29,8 +29,11 @@ class RescoredRow(Record):
 
 
 class RescoredChunk(Record):
-    """The answer for one chunk, on a line of its own; `problem` is why its rows cannot be read."""
+    """The answer for one chunk, on a line of its own; `problem` is why its rows cannot be read.
+
+    `models` has what the rows got by each model, in the order of the manifest.
+    """
 
     chunk: int
-    rows: tuple[RescoredRow, ...] = ()
+    models: tuple[tuple[RescoredRow, ...], ...] = ()
     problem: str | None = None

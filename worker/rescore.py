@@ -5,7 +5,7 @@ format that the others are measured against.
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from schemas.chunks import Chunk
 from schemas.errors import (
@@ -35,8 +35,8 @@ def main() -> int:
     try:
         storage = Storage(load(StorageSettings))
         manifest = read_manifest(storage, request.output)
-        model = _load_pinned(storage, manifest)
-        for answer in rescore(storage, manifest, request, model):
+        models = _load_pinned(storage, manifest)
+        for answer in rescore(storage, manifest, request, models):
             print(answer.model_dump_json(), flush=True)
     except BulkError as error:
         print(error, file=sys.stderr)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def rescore(
-    storage: Storage, manifest: Manifest, request: RescoreRequest, model: LoadedModel
+    storage: Storage, manifest: Manifest, request: RescoreRequest, models: Sequence[LoadedModel]
 ) -> Iterator[RescoredChunk]:
     """Yield what the rows of each chunk get, in the order of the request.
 
@@ -59,20 +59,27 @@ def rescore(
             yield RescoredChunk(chunk=asked.chunk, problem=str(error))
             continue
         how = manifest.spec.long_text
-        rows = tuple(_rescored(model, how, row, *text) for row, text in texts.items())
-        yield RescoredChunk(chunk=asked.chunk, rows=rows)
+        rows = (
+            tuple(_rescored(model, how, row, *text) for row, text in texts.items())
+            for model in models
+        )
+        yield RescoredChunk(chunk=asked.chunk, models=tuple(rows))
 
 
-def _load_pinned(storage: Storage, manifest: Manifest) -> LoadedModel:
+def _load_pinned(storage: Storage, manifest: Manifest) -> list[LoadedModel]:
     settings = load(WorkerSettings)
-    return load_model(
-        ModelStore(storage, settings.model_cache_dir),
-        manifest.model,
-        max_length=manifest.spec.max_length,
-        dtype="fp32",
-        device=settings.device,
-        threads=settings.torch_threads,
-    )
+    store = ModelStore(storage, settings.model_cache_dir)
+    return [
+        load_model(
+            store,
+            pin,
+            max_length=manifest.spec.max_length,
+            dtype="fp32",
+            device=settings.device,
+            threads=settings.torch_threads,
+        )
+        for pin in manifest.models
+    ]
 
 
 def _texts(

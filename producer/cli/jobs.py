@@ -19,6 +19,7 @@ from producer.cli.terminal import (
 
 if TYPE_CHECKING:
     from producer.job_report import ChunkReport, JobDetails
+    from schemas.job import Manifest
 
 PANEL = "Follow jobs"
 
@@ -121,8 +122,7 @@ def job_facts(details: "JobDetails") -> dict[str, object]:
         "  in dead chunks": f"{job.rows_dead:,} ({counts(job.dead_by_code)})",
         "tokens": f"{job.tokens:,} ({job.truncated_rows:,} rows truncated)",
         "rate": rate and f"{rate:,.0f} tokens/s by one worker while it scores",
-        "model": f"{manifest.model.ref}, digest {manifest.model.digest[:12]}",
-        "labels": ", ".join(manifest.model.labels),
+        **model_facts(manifest),
         "input": ", ".join(manifest.spec.inputs),
         "output": job.output,
         "files": f"{details.files:,}, {len(manifest.skipped):,} skipped",
@@ -132,6 +132,16 @@ def job_facts(details: "JobDetails") -> dict[str, object]:
         "opened": f"{job.opened_at:%Y-%m-%d %H:%M:%S}",
         "closed": closed and f"{closed}, after {took}",
     }
+
+
+def model_facts(manifest: "Manifest") -> dict[str, object]:
+    """Return the models of a job as names and values to print, each of several with its name."""
+    facts: dict[str, object] = {}
+    for suffix, model in zip(manifest.spec.suffixes, manifest.models, strict=True):
+        name = f" {suffix.removeprefix('_')}" if suffix else ""
+        facts[f"model{name}"] = f"{model.ref}, digest {model.digest[:12]}"
+        facts[f"labels{name}"] = ", ".join(model.labels)
+    return facts
 
 
 def print_chunk(report: "ChunkReport") -> None:

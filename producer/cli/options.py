@@ -110,12 +110,14 @@ class ScoringOptions:
         ),
     ] = 2_000
     model: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--model",
             "-m",
-            metavar="REF",
-            help="Folder or s3:// prefix of a Hugging Face sequence classifier.",
+            metavar="[NAME=]REF",
+            help="Folder or s3:// prefix of a Hugging Face sequence classifier. Given several "
+            "times, each scores every row, and NAME, else the last part of REF, ends the names of "
+            "its columns.",
             rich_help_panel=SCORING,
             show_default=False,
         ),
@@ -204,11 +206,15 @@ class ScoringOptions:
         """
         from schemas.job import JobSpec
         from schemas.locations import canonical
+        from schemas.named_models import named_models
 
+        models = named_models(self.model)
         return JobSpec(
             inputs=tuple(canonical(uri) for uri in self.input),
             output=canonical(output),
-            model=self.model,
+            model=models.refs[0],
+            further_models=models.refs[1:],
+            model_names=models.names,
             text_column=self.text_column,
             id_columns=tuple(self.id_column),
             chunk_rows=self.chunk_rows,

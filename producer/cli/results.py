@@ -174,11 +174,13 @@ def report(output: OutputArgument, as_json: Json = False) -> None:
 
 
 def print_labels(labels: "list[LabelCount]") -> None:
-    """Print label counts as a table."""
+    """Print label counts as a table; the model is told where there are several."""
+    several = any(count.model for count in labels)
     print_table(
-        ("label", "#rows", "#share", "#mean score"),
+        (*(["model"] if several else []), "label", "#rows", "#share", "#mean score"),
         (
             (
+                *([count.model] if several else []),
                 count.label if count.error is None else f"(error: {count.error})",
                 count.rows,
                 f"{count.share:.1%}",

@@ -19,7 +19,9 @@ from producer.cli.terminal import duration, print_facts, print_json, print_line,
 from producer.cli.watching import finish, follow
 
 if TYPE_CHECKING:
-    from producer.forecast import Forecast
+    from collections.abc import Sequence
+
+    from producer.forecast import Forecast, NamedForecast
     from producer.submit import Submission
 
 PANEL = "Score a corpus"
@@ -59,12 +61,14 @@ def plan(
     from producer.deployment import Deployment
     from producer.forecast import forecast
     from schemas.model_files import pin_model
+    from schemas.settings import RegistrySettings, load
 
     deployment = Deployment.from_environment()
     spec = scoring.spec(output="nowhere")
-    deployment.require_storage(*spec.inputs, spec.model)
-    model = pin_model(deployment.storage, spec.model)
-    made = forecast(deployment.storage, spec, model, progress=FooterProgress())
+    deployment.require_storage(*spec.inputs, *spec.models)
+    models_uri = load(RegistrySettings).models_uri
+    models = [pin_model(deployment.storage, ref, models_uri) for ref in spec.models]
+    made = forecast(deployment.storage, spec, models, progress=FooterProgress())
     if as_json:
         print_json(made)
     else:
@@ -156,6 +160,16 @@ def submission_facts(done: "Submission") -> dict[str, object]:
     }
 
 
+def model_facts(models: "Sequence[Forecast | NamedForecast]") -> dict[str, object]:
+    """Return models as names and values to print, each of several with its name."""
+    facts: dict[str, object] = {}
+    for model in models:
+        name = f" {model.name}" if hasattr(model, "name") else ""
+        facts[f"model{name}"] = f"{model.model}, digest {model.model_digest[:12]}"
+        facts[f"labels{name}"] = ", ".join(model.labels)
+    return facts
+
+
 def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str, object]:
     """Return a forecast as names and values to print."""
     rates = (tokens_per_second,) if tokens_per_second else REFERENCE_RATES
@@ -169,7 +183,6 @@ def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str,
         "text": size(made.text_bytes),
         "tokens": f"about {made.tokens:,}, {lengths} {made.max_length}",
         "time": times,
-        "model": f"{made.model}, digest {made.model_digest[:12]}",
-        "labels": ", ".join(made.labels),
+        **model_facts(made.models or (made,)),
         **skipped,
     }

@@ -167,6 +167,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         "  with an error": f"{summary.rows_error:,} ({counts(summary.errors)})",
         "  in dead chunks": f"{summary.rows_dead:,} ({counts(summary.dead_by_code)})",
         "  not scored": summary.rows_missing,
+        **{f"scored by {model.name}": model.rows_scored for model in summary.models},
         "chunks": f"{summary.chunks_succeeded:,} succeeded, {summary.chunks_dead:,} dead, "
         f"{missing:,} not scored{f', {damaged:,} damaged' if damaged else ''}",
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",

@@ -47,7 +47,7 @@ def start(
     asked = {"inputs": (str(corpus),), "text_column": "text", "chunk_rows": 10, **options}
     spec = JobSpec(output=output, model="models/sentiment", **asked)
     job_id = (on or occasion()).job_id(spec, model.digest)
-    return create_increment(Storage(), spec, model, job_id=job_id)
+    return create_increment(Storage(), spec, (model,), job_id=job_id)
 
 
 def names(manifest: Manifest) -> list[str]:

@@ -103,7 +103,7 @@ def test_plan_submit_and_run_have_the_same_scoring_options() -> None:
 
 
 def test_defaults_of_the_options_are_those_of_the_spec() -> None:
-    scoring = ScoringOptions(input=["a"], model="m", text_column="text")
+    scoring = ScoringOptions(input=["a"], model=["m"], text_column="text")
     bare = JobSpec(inputs=("/a",), output="/out", model="m", text_column="text")
 
     spec = scoring.spec("/out").model_copy(update={"inputs": ("/a",)})
@@ -115,7 +115,7 @@ def test_defaults_of_the_options_are_those_of_the_spec() -> None:
 def test_locations_in_a_spec_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    spec = ScoringOptions(input=["in/*.parquet"], model="m", text_column="text").spec("out/")
+    spec = ScoringOptions(input=["in/*.parquet"], model=["m"], text_column="text").spec("out/")
 
     assert spec.inputs == (f"{tmp_path}/in/*.parquet",)
     assert spec.output == f"{tmp_path}/out"

@@ -174,7 +174,7 @@ def test_a_sample_is_spread_over_chunks_and_over_lengths(scored: Sampled) -> Non
     assert [len(chunk.rows) for chunk in sample] == [4] * 10
     assert [chunk.chunk // 4 for chunk in sample] == list(range(10))
     for chunk in sample:
-        shortest, *between, longest = sorted(row.n_tokens for row in chunk.rows.values())
+        shortest, *between, longest = sorted(row.n_tokens for row in chunk.models[0].rows.values())
         assert longest == ROWS + 2
         assert shortest < 3 + ROWS // 3 < between[0] + 1
         assert all(row // ROWS == chunk.chunk for row in chunk.rows)
@@ -193,7 +193,7 @@ def test_the_same_seed_samples_the_same_rows_and_another_one_others(scored: Samp
 def test_few_chunks_give_more_rows_each_and_no_more_than_they_have(scored: Sampled) -> None:
     assert [len(chunk.rows) for chunk in scored.sample([3, 39], rows=41)] == [21, 20]
     assert [len(chunk.rows) for chunk in scored.sample([3, 39], rows=900)] == [ROWS, ROWS]
-    assert [chunk.dtype for chunk in scored.sample([3, 39], rows=10)] == ["fp32", "bf16"]
+    assert [chunk.models[0].dtype for chunk in scored.sample([3, 39], rows=10)] == ["fp32", "bf16"]
     assert len(scored.sample([3, 39], rows=1)) == 1
     assert scored.sample([], rows=10) == []
 
@@ -205,7 +205,7 @@ def test_only_errors_of_the_text_itself_are_sampled(tmp_path: Path) -> None:
 
     (sample,) = job.sample([0], rows=ROWS)
 
-    sampled = {row.error for row in sample.rows.values()}
+    sampled = {row.error for row in sample.models[0].rows.values()}
     assert sampled == {
         None,
         "text_null",
