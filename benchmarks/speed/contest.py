@@ -101,7 +101,7 @@ def compete(
         for contender in contenders:
             say(f"loading {contender.name}")
             try:
-                child = _start(contender, setup)
+                child = start(contender, setup)
             except CannotRun as error:
                 run.entrants.append(_entrant(contender, skipped=str(error)))
             else:
@@ -135,7 +135,7 @@ def _note(
     return answer
 
 
-def _start(contender: Contender, setup: Setup) -> Child:
+def start(contender: Contender, setup: Setup) -> Child:
     """Start the process of a contender.
 
     Raises:

@@ -22,7 +22,7 @@ def loader(dtype: Precision) -> Callable[[Setup], Scorer]:
             ModelStore(storage, setup.made("store")),
             pin_model(storage, str(setup.model)),
             max_length=MAX_LENGTH,
-            dtype=dtype,  # type: ignore[arg-type]  # until int8 is one
+            dtype=dtype,
             device="cpu",
             threads=setup.threads,
         )

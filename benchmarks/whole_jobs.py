@@ -1,0 +1,157 @@
+"""Parquet in, Parquet out: `bulkscore run` beside Ray Data and pandas with the pipeline.
+
+    python -m benchmarks.whole_jobs [--documents 768] [--rounds 1] [--json FILE]
+
+Each is a command of its own, on all processors, started afresh each time: once on a few documents,
+which is what starting up takes, and once on all. Documents per second are of the difference, so
+that nobody's start-up counts; it is told beside them. Ours includes a broker and a worker.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from json import dumps
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import rivals
+from benchmarks.speed import corpus, load
+from benchmarks.speed.contest import CORES
+from benchmarks.speed.figures import Ratio, Slice, faster, quiet
+from benchmarks.speed.setup import MAX_LENGTH
+from benchmarks.support.models import save_minilm
+from worker.tokenizer import Tokenizer
+
+FEW = 16
+LOOK_SECONDS = 1.0  # for what others do, before each command
+# The installed command, by the interpreter that runs this.
+PROGRAM = "from producer.cli.app import main; main()"
+RIVALS = Path(rivals.__file__).parent
+# Takes corpus, model and output; returns a command.
+Command = Callable[[Path, Path, Path], list[str]]
+
+
+def ours(dtype: str) -> Command:
+    """Return our command in a precision."""
+    return lambda corpus, model, output: [
+        *(sys.executable, "-c", PROGRAM, "run", "-i", str(corpus), "-m", str(model)),
+        *("-o", str(output), "--text-column", "text", "--id-column", "doc_id"),
+        *("--dtype", dtype, "--max-length", str(MAX_LENGTH)),
+    ]
+
+
+def script(name: str) -> Command:
+    """Return the command of a rival."""
+    return lambda *paths: [sys.executable, str(RIVALS / f"{name}.py"), *map(str, paths)]
+
+
+JOBS: dict[str, tuple[Command, str]] = {
+    "bulkscore run, fp32": (ours("fp32"), "torch"),
+    "bulkscore run, bf16": (ours("bf16"), "torch"),
+    "bulkscore run, int8": (ours("int8"), "torch"),
+    "Ray Data": (script("ray_data"), "ray"),
+    "pandas and pipeline": (script("pandas_pipeline"), "pandas"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command on a few documents and on all: the difference, and what starting up took."""
+
+    slice: Slice
+    start_seconds: float
+
+
+def main() -> None:
+    """Run the commands in turn and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=768)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--corpus", type=Path, default=corpus.CORPUS)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    jobs: dict[str, list[Job]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = save_minilm(folder / "model")
+        lay_out(options, folder, model)
+        for number in range(options.rounds):
+            for title, (command, needed) in JOBS.items():
+                if find_spec(needed) is None:
+                    print(f"{title} is left out: {needed} is not installed")
+                elif (job := run(title, command, folder, number)) is not None:
+                    jobs.setdefault(title, []).append(job)
+    report(jobs, options.documents - FEW)
+    if options.json:
+        stored = {title: [asdict(job) for job in some] for title, some in jobs.items()}
+        options.json.write_text(dumps(stored, indent=1) + "\n")
+
+
+def lay_out(options: argparse.Namespace, folder: Path, model: Path) -> None:
+    """Write the corpus, and the one of a few documents."""
+    tokenizer = Tokenizer(model, MAX_LENGTH)
+    texts, _, _ = corpus.sample(options.documents, options.corpus, tokenizer)
+    for name, some in (("few", texts[:FEW]), ("all", texts)):
+        table = pa.table({"doc_id": [f"{i:06}" for i in range(len(some))], "text": some})
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=64)
+
+
+def run(title: str, command: Command, folder: Path, number: int) -> Job | None:
+    """Run a command on a few documents and on all, None when it fails."""
+    before = load.read()
+    time.sleep(LOOK_SECONDS)
+    foreign = load.foreign_share(before, load.read(), own=0.0, cores=CORES)
+    times, busy = [], []
+    for name in ("few", "all"):
+        output = folder / f"{number}-{name}-{''.join(filter(str.isalnum, title))}"
+        started = load.read()
+        done = subprocess.run(
+            command(folder / f"{name}.parquet", folder / "model", output),
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        ended = load.read()
+        if done.returncode:
+            print(f"{title} is left out: {done.stderr.strip().splitlines()[-1:]}")
+            return None
+        times.append(ended.clock - started.clock)
+        busy.append(ended.busy - started.busy)
+    print(f"round {number}: {title} {times[1]:.1f} s", file=sys.stderr, flush=True)
+    difference = Slice(
+        contender=title,
+        round=number,
+        seconds=times[1] - times[0],
+        cpu_seconds=busy[1] - busy[0],
+        foreign=foreign,
+        peak_rss_mb=0.0,
+    )
+    return Job(difference, times[0])
+
+
+def report(jobs: dict[str, list[Job]], documents: int) -> None:
+    """Print the table as Markdown: rates, start-up, and how many times as fast ours are."""
+    slices = {title: [job.slice for job in some] for title, some in jobs.items()}
+    theirs = [title for title in slices if not title.startswith("bulkscore")]
+    print(f"| | documents/s | start-up, s | {' | '.join(f'× {title}' for title in theirs)} |")  # noqa: RUF001
+    print(f"|---|{'---:|' * (2 + len(theirs))}")
+    for title, some in slices.items():
+        rate = documents / statistics.median(s.seconds for s in quiet(some))
+        start = statistics.median(job.start_seconds for job in jobs[title])
+        ratios: list[Ratio] = [faster(some, slices[other]) for other in theirs]
+        cells = (title, f"{rate:.1f}", f"{start:.1f}", *map(str, ratios))
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
