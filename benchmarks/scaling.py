@@ -113,9 +113,8 @@ class Road:
         planned, manifest = cpu_timed(self._plan)
         entered, _ = cpu_timed(lambda: resume(storage, ledger, manifest))
         began, server_before = time.perf_counter(), self._server_cpu()
-        queued, worked = self._work(manifest)
+        queued, ended, worked = self._work(manifest)
         elapsed, server = time.perf_counter() - began, self._server_cpu() - server_before
-        ended, _ = cpu_timed(lambda: self._deployment.reconciler.run_once())
         state = ledger.status(manifest.job_id).state
         assert state is JobState.SUCCEEDED, state
         verified, outcome = cpu_timed(lambda: verify(storage, manifest.spec.output))
@@ -142,34 +141,34 @@ class Road:
         )
         return create_job(self._deployment.storage, spec, PIN, job_id="scaling")
 
-    def _work(self, manifest: Manifest) -> tuple[float, float]:
-        """Let the workers end every chunk; return what queueing and working cost."""
+    def _work(self, manifest: Manifest) -> tuple[float, float, float]:
+        """Let the workers end every chunk; return the cost of queueing, of the end, of the work."""
         spawn = multiprocessing.get_context("spawn")
         done, spent = spawn.Event(), spawn.Queue()
         arguments = (self._deployment.broker_settings.redis_url, manifest.spec.output, done, spent)
         workers = [spawn.Process(target=work, args=arguments) for _ in range(self._workers)]
         for worker in workers:
             worker.start()
-        queued = 0.0
-        while self._pending(manifest):
-            seconds, _ = cpu_timed(self._enqueue)
-            queued += seconds
-            time.sleep(PAUSE_SECONDS)
+        queued = ended = 0.0
+        while not ended:
+            self._wait_for_room()
+            seconds, passes = cpu_timed(self._deployment.reconciler.run_once)
+            if any(made.ended for made in passes):
+                ended = seconds
+            else:
+                queued += seconds
+                time.sleep(PAUSE_SECONDS)
         done.set()
         worked = sum(spent.get() for _ in workers)
         for worker in workers:
             worker.join()
-        return queued, worked
+        return queued, ended, worked
 
-    def _pending(self, manifest: Manifest) -> bool:
-        """Wait until half of the window is taken; say whether chunks are left to queue or end."""
-        ledger, half = self._deployment.ledger, self._deployment.schedule.window_chunks // 2
-        while ledger.queue_length("normal") > half:
+    def _wait_for_room(self) -> None:
+        """Return when half of the window is taken."""
+        half = self._deployment.schedule.window_chunks // 2
+        while self._deployment.ledger.queue_length("normal") > half:
             time.sleep(PAUSE_SECONDS)
-        return ledger.status(manifest.job_id).pending > 0
-
-    def _enqueue(self) -> None:
-        self._deployment.reconciler.run_once()
 
     def _server_cpu(self) -> float:
         with redis.Redis.from_url(self._deployment.broker_settings.redis_url) as client:
