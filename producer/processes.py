@@ -201,8 +201,10 @@ def module_command(module: str, arguments: Sequence[str] = ()) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def options(**values: str | float | bool | None) -> list[str]:
+def options(**values: str | float | bool | Sequence[str] | None) -> list[str]:
     """Return values as `--name value`; None and False are left out, True stands alone.
+
+    The values of a list follow each other, each behind the name.
 
     The value is joined to its name, so that one that begins with a dash is not taken for a name.
     """
@@ -211,6 +213,8 @@ def options(**values: str | float | bool | None) -> list[str]:
         flag = f"--{name.replace('_', '-')}"
         if value is True:
             given.append(flag)
+        elif isinstance(value, list):
+            given += [f"{flag}={item}" for item in value]
         elif value is not None and value is not False:
             given.append(f"{flag}={value}")
     return given

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from schemas.errors import InputMissing, SchemaMismatch, UsageError
 from schemas.labelled_files import SUFFIXES, read_table
@@ -160,7 +161,10 @@ def _text(uri: str, table: pl.DataFrame, name: str) -> pl.Series:
     texts = table[name]
     if texts.dtype not in (pl.String, pl.Binary, pl.Categorical, pl.Enum, pl.Null):
         raise SchemaMismatch(f"{uri}: column {name!r} is {texts.dtype}, not text")
-    return texts.cast(pl.String, strict=False)  # bytes that are not UTF-8 are no text
+    try:
+        return texts.cast(pl.String)
+    except PolarsError:
+        raise SchemaMismatch(f"{uri}: column {name!r} has bytes that are not UTF-8") from None
 
 
 def _label(uri: str, table: pl.DataFrame, columns: LabelledColumns) -> pl.Series:

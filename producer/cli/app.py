@@ -17,6 +17,7 @@ from producer.cli import (
     dead_letters,
     diagnosis,
     jobs,
+    labelling,
     local,
     recovery,
     results,
@@ -35,7 +36,17 @@ Exit codes: 0 all well, 1 unexpected, 2 usage or bad input, 3 some chunks have n
 row errors than allowed, 5 wait timed out, 69 broker or storage unreachable, 78 configuration, \
 130 interrupted.
 """
-FAMILIES = (submission, jobs, watching, dead_letters, results, local, recovery, diagnosis)
+FAMILIES = (
+    submission,
+    jobs,
+    watching,
+    dead_letters,
+    results,
+    local,
+    labelling,
+    recovery,
+    diagnosis,
+)
 
 
 def build_app() -> typer.Typer:

@@ -23,6 +23,7 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md
 COMMANDS = {
     *("plan", "submit", "run", "up", "worker", "flower", "score"),
     *("jobs", "show", "watch", "wait", "cancel"),
+    *("profile", "split", "label"),
     *("dead-letters", "reprocess", "resume", "reconcile", "verify", "report", "doctor", "version"),
 }
 # What makes `--help` slow, or has no place in the producer at all.

@@ -10,7 +10,21 @@ from typer.testing import CliRunner
 from producer import processes
 from producer.cli.app import build_app
 
-MODULES = {"score": "worker.score", "train": "worker.lifecycle.train"}
+MODULES = {
+    "score": "worker.score",
+    "train": "worker.lifecycle.train",
+    "profile": "worker.lifecycle.profiling",
+    "split": "worker.lifecycle.splitting",
+}
+READING = {
+    "data": ["a.csv", "b.csv"],
+    "text_column": "body",
+    "label_column": "mood",
+    "problem": "multi-label",
+    "label_separator": ";",
+    "header": "yes",
+    "as_json": True,
+}
 # Every option with a value that is not its default.
 GIVEN = {
     "score": {
@@ -34,6 +48,16 @@ GIVEN = {
         "max_length": 64,
         "seed": 7,
         "freeze_encoder": True,
+    },
+    "profile": {**READING, "test_data": ["t.csv"], "model": "m", "max_length": 64},
+    "split": {
+        **READING,
+        "out": "o",
+        "validation": 0.2,
+        "test": 0.3,
+        "seed": 7,
+        "group_column": "author",
+        "time_column": "day",
     },
 }
 COMMANDS = pytest.mark.parametrize("name", list(MODULES))
@@ -101,6 +125,8 @@ def as_arguments(name: str, values: dict[str, Any]) -> list[str]:
         parameter = parameters(command_of(name))[key]
         if parameter.param_type_name == "argument":
             positional = ["--", *value]
+        elif isinstance(value, list):
+            options += [part for item in value for part in (parameter.opts[0], item)]
         elif value is True:
             options.append(parameter.opts[0])
         else:
