@@ -45,7 +45,7 @@ def main() -> None:
     if not TEST_DATA.is_dir():
         sys.exit(f"no labelled texts at {TEST_DATA}: set BULKSCORE_TEST_DATA to their folder")
     rows = [row for name in DATA_SETS for row in compare(name, options.contenders)]
-    print_table(rows)
+    print("\n".join(table(rows)))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
@@ -113,16 +113,16 @@ def read(path: Path) -> tuple[list[str], list[int]]:
     return [text for text, _ in rows], [label for _, label in rows]
 
 
-def print_table(rows: list[dict[str, object]]) -> None:
-    """Print the rows as Markdown."""
-    print("| data | contender | accuracy | labels of fp32 | largest difference of a score |")
-    print("|---|---|---:|---:|---:|")
+def table(rows: list[dict[str, object]]) -> Iterator[str]:
+    """Yield the lines of the rows as Markdown."""
+    yield "| data | contender | accuracy | labels of fp32 | largest difference of a score |"
+    yield "|---|---|---:|---:|---:|"
     for row in rows:
         begin = f"| {row['data']}, {row['texts']} texts | {row['contender']} |"
         if "skipped" in row:
-            print(f"{begin} left out: {row['skipped']} | | |")
+            yield f"{begin} left out: {row['skipped']} | | |"
         else:
-            print(
+            yield (
                 f"{begin} {row['accuracy']:.2%} | {row['same_labels']:.2%} | "
                 f"{row['largest_difference']:.4f} |"
             )

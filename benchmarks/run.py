@@ -12,6 +12,7 @@ import sys
 # Modules with the arguments that make them short.
 SHORT = (
     ("benchmarks.speed",),
+    ("benchmarks.whole_jobs", "--documents", "384"),
     ("benchmarks.end_to_end", "--chunk-seconds", "5", "--chunks", "2", "--rounds", "2"),
     ("benchmarks.chunk_cost", "--chunks", "100"),
     ("benchmarks.ledger", "--chunks", "100000", "--moves", "1000"),
@@ -20,6 +21,8 @@ SHORT = (
 FULL = (
     ("benchmarks.speed", "--full"),
     ("benchmarks.speed", "--full", "--model", "bert-base"),
+    ("benchmarks.agreement",),
+    ("benchmarks.whole_jobs", "--documents", "3000", "--rounds", "3"),
     ("benchmarks.end_to_end",),
     ("benchmarks.chunk_cost",),
     ("benchmarks.ledger",),

@@ -8,16 +8,16 @@ that nobody's start-up counts; it is told beside them. Ours includes a broker an
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from json import dumps
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from benchmarks import rivals
 from benchmarks.speed import corpus, load
 from benchmarks.speed.contest import CORES
-from benchmarks.speed.figures import Ratio, Slice, faster, quiet
+from benchmarks.speed.figures import Slice, faster, quiet
 from benchmarks.speed.setup import MAX_LENGTH
 from benchmarks.support.models import save_minilm
 from worker.tokenizer import Tokenizer
@@ -90,10 +90,12 @@ def main() -> None:
                     print(f"{title} is left out: {needed} is not installed")
                 elif (job := run(title, command, folder, number)) is not None:
                     jobs.setdefault(title, []).append(job)
-    report(jobs, options.documents - FEW)
+    documents = options.documents - FEW
+    print("\n".join(table(jobs, documents)))
     if options.json:
         stored = {title: [asdict(job) for job in some] for title, some in jobs.items()}
-        options.json.write_text(dumps(stored, indent=1) + "\n")
+        text = json.dumps({"documents": documents, "jobs": stored}, indent=1)
+        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 def lay_out(options: argparse.Namespace, folder: Path, model: Path) -> None:
@@ -139,18 +141,27 @@ def run(title: str, command: Command, folder: Path, number: int) -> Job | None:
     return Job(difference, times[0])
 
 
-def report(jobs: dict[str, list[Job]], documents: int) -> None:
-    """Print the table as Markdown: rates, start-up, and how many times as fast ours are."""
+def table(jobs: dict[str, list[Job]], documents: int) -> Iterator[str]:
+    """Yield Markdown: rates, start-up, and how many times as fast as the rivals each is."""
     slices = {title: [job.slice for job in some] for title, some in jobs.items()}
     theirs = [title for title in slices if not title.startswith("bulkscore")]
-    print(f"| | documents/s | start-up, s | {' | '.join(f'× {title}' for title in theirs)} |")  # noqa: RUF001
-    print(f"|---|{'---:|' * (2 + len(theirs))}")
+    yield f"| | documents/s | start-up, s | {' | '.join(f'× {title}' for title in theirs)} |"  # noqa: RUF001
+    yield f"|---|{'---:|' * (2 + len(theirs))}"
     for title, some in slices.items():
         rate = documents / statistics.median(s.seconds for s in quiet(some))
         start = statistics.median(job.start_seconds for job in jobs[title])
-        ratios: list[Ratio] = [faster(some, slices[other]) for other in theirs]
-        cells = (title, f"{rate:.1f}", f"{start:.1f}", *map(str, ratios))
-        print(f"| {' | '.join(cells)} |")
+        ratios = (str(faster(some, slices[other])) for other in theirs)
+        yield f"| {' | '.join((title, f'{rate:.1f}', f'{start:.1f}', *ratios))} |"
+
+
+def read_jobs(path: Path) -> tuple[dict[str, list[Job]], int]:
+    """Return what `--json` stored: the jobs, and the documents of their difference."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    jobs = {
+        title: [Job(Slice(**job["slice"]), job["start_seconds"]) for job in some]
+        for title, some in stored["jobs"].items()
+    }
+    return jobs, stored["documents"]
 
 
 if __name__ == "__main__":

@@ -50,6 +50,6 @@ def _parts(
     rows: Sequence[NDArray[np.int32]], forward: Forward
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    for batch in token_budget_batches(lengths, TOKEN_BUDGET):
+    for batch in token_budget_batches(lengths, TOKEN_BUDGET, padded=True):
         ids, mask = pad([rows[i] for i in batch], pad_id=0, side="right")
         yield from zip(batch.tolist(), forward(ids, mask), strict=True)
