@@ -200,3 +200,11 @@ def test_each_problem_has_its_own_targets(
     labels: list[object], problem: Problem, expected: list[object]
 ) -> None:
     assert targets(rows_of(labels, problem), ("no", "yes")).tolist() == expected
+
+
+def test_training_warns_of_test_texts_that_are_trained_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_tiny(data, tmp_path / "tiny", data, epochs=0.1)
+
+    assert "warning: test data: 600 rows (100.0%) have a text" in capsys.readouterr().err

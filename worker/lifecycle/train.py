@@ -72,6 +72,7 @@ def train(recipe: Recipe, data: Path, out: Path, test_data: Path | None = None) 
     rows = read_labelled(Storage(), [str(data)])
     names = label_names(rows.single_labels, recipe.labels)
     test = read_labelled(Storage(), [str(test_data)]) if test_data else None
+    _warn(recipe, rows, test)
     wanted = targets(rows, names).tolist()
     test_wanted = targets(test, names).tolist() if test else []
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,15 @@ def train(recipe: Recipe, data: Path, out: Path, test_data: Path | None = None) 
         (finished / METRICS).write_text(json.dumps(asdict(metrics), indent=2) + "\n")
         finished.rename(out)
     return metrics
+
+
+def _warn(recipe: Recipe, rows: LabelledTexts, test: LabelledTexts | None) -> None:
+    """Say on stderr what of the data would spoil the training."""
+    from worker.lifecycle.profile import TokensOf, profile_of
+
+    tokens = TokensOf(model=str(recipe.base), max_length=recipe.max_length)
+    for warning in profile_of(Storage(), rows, test, tokens).warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _fit(
