@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def token_budget_batches(
-    lengths: NDArray[np.int64], budget: int, *, padded: bool = True
+    lengths: NDArray[np.int64], budget: int, *, padded: bool
 ) -> list[NDArray[np.int64]]:
     """Return row indices in batches, longest rows first.
 

@@ -29,6 +29,11 @@ class ModelStore:
         self._cache_dir = cache_dir
         self._verified: set[str] = set()  # digests whose content this process has hashed
 
+    @property
+    def cache_dir(self) -> Path:
+        """The folder of the folders, where what is found out about models is kept as well."""
+        return self._cache_dir
+
     def fetch(self, pin: ModelPin) -> Path:
         """Return a local folder with exactly the pinned files, verified.
 

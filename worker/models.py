@@ -57,7 +57,8 @@ def load_model(
         max_length: Tokens at which texts are cut; None for the model's own limit.
         dtype: `auto` is fp32 on a CPU, bf16 on a GPU that has it.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        token_budget: Most padded tokens in a batch; None for the default of the device.
+        token_budget: Most tokens in a batch; None for what calibration finds, and until then the
+            default of the device.
         threads: Threads of torch on a CPU; 0 for one per core that this process may use.
 
     Raises:
@@ -67,14 +68,18 @@ def load_model(
         UsageError: The model cannot read `max_length` tokens.
         ConfigurationError: There is no such device.
     """
+    from worker.engine.calibrating import calibrating
     from worker.engine.loading import load_engine  # torch: only where a model is really loaded
 
     length = choose_max_length(pin, max_length)
     path = store.fetch(pin)
     tokenizer = Tokenizer(path, length)
-    engine = load_engine(
+    loaded = load_engine(
         path, pin, device=device, dtype=dtype, token_budget=token_budget, threads=threads
     )
+    engine: Engine = loaded
+    if token_budget is None:
+        engine = calibrating(loaded, pin, store.cache_dir)
     if pin.signature is not None:
         require_golden(pin.signature, pin.ref, tokenizer, engine, length)
     return LoadedModel(

@@ -45,7 +45,10 @@ class Engine(Protocol):
 
     @property
     def token_budget(self) -> int:
-        """Most padded tokens in one batch; less after a batch of so many did not fit."""
+        """Most tokens in one batch; less after a batch of so many did not fit.
+
+        Padding counts where a model needs it. Found by calibration unless it was asked for.
+        """
 
     def forward(
         self,

@@ -51,7 +51,9 @@ class BatchedEngine:
         label_count: Logits per row.
         device: Where it computes.
         dtype: What it computes in.
-        token_budget: Most tokens in one batch, padding included.
+        token_budget: Most tokens in one batch.
+        padded: Whether the classifier makes all rows of a batch as long as the longest, so that
+            padding counts.
         transfer: The way to the device and back; made for it when None.
     """
 
@@ -63,6 +65,7 @@ class BatchedEngine:
         device: torch.device,
         dtype: Dtype,
         token_budget: int,
+        padded: bool = True,
         transfer: Transfer | None = None,
     ) -> None:
         self._classifier = classifier
@@ -72,6 +75,7 @@ class BatchedEngine:
         self.device = str(device)
         self.dtype: str = dtype
         self.token_budget = token_budget
+        self._padded = padded
         self._in_flight = 1 if device.type == "cpu" else BATCHES_IN_FLIGHT
 
     def forward(
@@ -97,7 +101,7 @@ class BatchedEngine:
         self, token_ids: Rows, lengths: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], Fetched]]:
         """Launch batch after batch, and smaller ones after one that did not fit the memory."""
-        batches = deque(token_budget_batches(lengths, self.token_budget))
+        batches = deque(self._batches(lengths))
         roomy = self.token_budget
         while batches:
             batch = batches.popleft()
@@ -110,15 +114,21 @@ class BatchedEngine:
                         f"{self._device} even alone: use a smaller --max-length",
                         int(batch[0]),
                     )
-                self.token_budget = int(lengths[batch[0]]) * len(batch) // 2
+                self.token_budget = self._tokens(lengths[batch]) // 2
                 left = np.concatenate([batch, *batches])
-                smaller = token_budget_batches(lengths[left], self.token_budget)
-                batches = deque(left[part] for part in smaller)
+                batches = deque(left[part] for part in self._batches(lengths[left]))
                 continue
             if roomy != self.token_budget:
                 self._tell_of_smaller_budget(roomy)
                 roomy = self.token_budget
             yield batch, fetched
+
+    def _batches(self, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return token_budget_batches(lengths, self.token_budget, padded=self._padded)
+
+    def _tokens(self, lengths: NDArray[np.int64]) -> int:
+        """Return what rows of these lengths count together."""
+        return int(lengths.max()) * len(lengths) if self._padded else int(lengths.sum())
 
     def _launch(self, rows: Rows) -> Fetched | None:
         """Begin to score rows; None when they do not fit the memory, which shows at once.

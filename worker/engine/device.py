@@ -1,6 +1,9 @@
 """The device a process computes on: which one, in what precision, with how many threads."""
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 
@@ -15,11 +18,12 @@ DTYPES = {
     "int8": torch.float32,
 }
 
-# Padded tokens in a batch. On a CPU 1,000 to 8,000 are alike and 32,000 clearly slower, because
-# the activations no longer fit the caches.
+# Tokens in a batch until a calibration has found the best number, see `worker.engine.calibrating`.
+# On a CPU 1,000 to 8,000 are alike and 32,000 clearly slower, because the activations no longer fit
+# the caches.
 CPU_TOKEN_BUDGET = 4_096
 # A GPU wants some ten thousand tokens to be busy; activations of this many take about 1 GB in a
-# base-size encoder. Not measured yet: a starting point.
+# base-size encoder.
 CUDA_TOKEN_BUDGET = 32_768
 
 
@@ -73,10 +77,40 @@ def _require_int8(device: torch.device) -> None:
 
 
 def choose_token_budget(wanted: int | None, device: torch.device) -> int:
-    """Return the most padded tokens in a batch: as wanted, else the default of the device."""
+    """Return the most tokens in a batch: as wanted, else the default of the device."""
     return wanted or (CUDA_TOKEN_BUDGET if device.type == "cuda" else CPU_TOKEN_BUDGET)
 
 
 def set_threads(threads: int) -> None:
     """Give torch this many threads on the CPU; 0 for one per core this process may use."""
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def device_name(device: torch.device) -> str:
+    """Return the model of GPU or processor, and of the latter how many threads are used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU that tensors can still take."""
+    free, _ = torch.cuda.mem_get_info(device)
+    # What PyTorch holds without using it is free to us.
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[Callable[[], int]]:
+    """Yield what returns the most bytes of a GPU that tensors took at once inside the block."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield lambda: torch.cuda.max_memory_allocated(device) - before

@@ -51,6 +51,14 @@ def load_engine(
 ) -> BatchedEngine:
     """Load the model in a local folder, all of it and nothing else.
 
+    Args:
+        path: The folder.
+        pin: The model version.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: What to compute in; `auto` for what suits the device.
+        token_budget: Most tokens in a batch; None for the default of the device.
+        threads: Threads of torch on a CPU; 0 for one per core that this process may use.
+
     Raises:
         ModelIncompatible: Weights and architecture do not match exactly, or do not load.
         DeviceOutOfMemory: The model does not fit the device.
@@ -74,12 +82,14 @@ def load_engine(
         if is_out_of_memory(error):
             raise DeviceOutOfMemory(f"model {pin.ref} does not fit into {chosen}") from error
         raise
+    classifier = make_classifier(model, family, chosen, int8=precision == "int8")
     return BatchedEngine(
-        make_classifier(model, family, chosen, int8=precision == "int8"),
+        classifier,
         label_count=len(pin.labels),
         device=chosen,
         dtype=precision,
         token_budget=choose_token_budget(token_budget, chosen),
+        padded=isinstance(classifier, PaddedClassifier),
     )
 
 
