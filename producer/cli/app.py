@@ -19,6 +19,7 @@ from producer.cli import (
     jobs,
     labelling,
     local,
+    models,
     recovery,
     results,
     submission,
@@ -44,6 +45,7 @@ FAMILIES = (
     results,
     local,
     labelling,
+    models,
     recovery,
     diagnosis,
 )

@@ -43,12 +43,25 @@ def reference() -> str:
     group: Any = typer.main.get_command(build_app())
     sections = [INTRODUCTION]
     panel = None
-    for name, command in group.commands.items():
-        if command.rich_help_panel != panel:
-            panel = command.rich_help_panel
+    for name, command in commands_of(group).items():
+        of_root = group.commands[name.split()[0]]
+        if of_root.rich_help_panel != panel:
+            panel = of_root.rich_help_panel
             sections.append(f"## {panel}\n")
         sections.append("\n".join(_section(name, command)))
     return "\n".join(sections)
+
+
+def commands_of(group: Any) -> dict[str, Any]:
+    """Return the commands of a group by their words, such as `submit` or `models list`."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            within = commands_of(command)
+            found |= {f"{name} {word}": each for word, each in within.items()}
+        else:
+            found[name] = command
+    return found
 
 
 def examples(help_text: str) -> list[str]:

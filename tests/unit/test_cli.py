@@ -14,7 +14,7 @@ import typer.main
 from producer.cli import options, terminal
 from producer.cli.app import build_app
 from producer.cli.options import ScoringOptions, parse_error_budget, with_scoring_options
-from producer.cli.reference import examples, reference
+from producer.cli.reference import commands_of, examples, reference
 from schemas.errors import UsageError
 from schemas.job import DEFAULT_CHUNK_ROWS, ErrorBudget, JobSpec
 from support.processes import run_cli
@@ -24,6 +24,8 @@ COMMANDS = {
     *("plan", "submit", "run", "up", "worker", "flower", "score"),
     *("jobs", "show", "watch", "wait", "cancel"),
     *("profile", "split", "label"),
+    *("models register", "models list", "models show", "models verify"),
+    *("models promote", "models rollback", "models rm"),
     *("dead-letters", "reprocess", "resume", "reconcile", "verify", "report", "doctor", "version"),
 }
 # What makes `--help` slow, or has no place in the producer at all.
@@ -35,7 +37,7 @@ HEAVY = {
 
 def _commands() -> dict[str, Any]:
     group: Any = typer.main.get_command(build_app())
-    return dict(group.commands)
+    return commands_of(group)
 
 
 def _imported_by(*args: str) -> set[str]:
