@@ -47,6 +47,7 @@ def main() -> None:
     rows = [row for name in DATA_SETS for row in compare(name, options.contenders)]
     print("\n".join(table(rows)))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 

@@ -93,6 +93,7 @@ def main() -> None:
     documents = options.documents - FEW
     print("\n".join(table(jobs, documents)))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         stored = {title: [asdict(job) for job in some] for title, some in jobs.items()}
         text = json.dumps({"documents": documents, "jobs": stored}, indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
