@@ -4,22 +4,19 @@ A check never raises for what it looks for: it says ok, warn or fail, and why.
 """
 
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from producer.deployment import Deployment
+from producer.store_check import Finding, Verdict, check_output, check_registry
 from schemas.errors import BulkError, InputMissing
-from schemas.locations import canonical, is_s3, local_path
+from schemas.locations import canonical
 from schemas.redis_connection import broker_errors, connect
-from schemas.settings import WorkerSettings, load, redact
+from schemas.settings import RegistrySettings, WorkerSettings, load, redact
 from schemas.storage import Storage
-
-Verdict = Literal["ok", "warn", "fail"]
 
 OLDEST_REDIS = (6, 2)
 # What the extras install, and what goes missing without it.
@@ -31,16 +28,6 @@ OPTIONAL_PACKAGES = {
 }
 # A model of some GB should still fit beside what is cached.
 FREE_CACHE_BYTES = 5 * 1024**3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found; `essential` ones that fail make the whole fail."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    essential: bool = False
 
 
 def examine(
@@ -56,9 +43,12 @@ def examine(
     for uri in inputs:
         yield _attempt("input", uri, partial(_readable, storage, uri))
     for uri in outputs:
-        yield _output(storage, uri)
+        yield check_output(storage, uri)
+    models_uri = load(RegistrySettings).models_uri
+    if models_uri is not None:
+        yield check_registry(storage, models_uri)
     if model is not None:
-        yield _attempt("model", model, partial(_model, storage, model))
+        yield _attempt("model", model, partial(_model, storage, model, models_uri))
     yield check_model_cache(load(WorkerSettings).model_cache_dir)
     yield from check_packages()
 
@@ -178,40 +168,8 @@ def _readable(storage: Storage, uri: str) -> str:
     return f"readable ({found.uri.rpartition('/')[2]})"
 
 
-def _output(storage: Storage, uri: str) -> Finding:
-    try:
-        created_once = _creates_once(storage, uri)
-    except BulkError as error:
-        return Finding(check="output", verdict="fail", detail=str(error), essential=True)
-    if created_once:
-        detail = f"{uri}: writable, and refuses to create an object twice"
-        return Finding(check="output", verdict="ok", detail=detail, essential=True)
-    detail = (
-        f"{uri}: writable, but the store knows no conditional PUT (If-None-Match). Workers look "
-        "before they write: only two attempts at one chunk that end at the same instant can write "
-        "over each other, which leases make rare, and then the same rows"
-    )
-    return Finding(check="output", verdict="warn", detail=detail, essential=True)
-
-
-def _creates_once(storage: Storage, uri: str) -> bool:
-    """Create an object, and say whether the store itself refuses to create it again."""
-    storage.probe(uri)
-    folder = canonical(uri)
-    is_new = not is_s3(folder) and not local_path(folder).exists()
-    place = f"{folder}/_doctor-{uuid.uuid4().hex}"
-    try:
-        if not (storage.create(place, b"1") and storage.read(place) == b"1"):
-            raise BulkError(f"{uri}: an object that was just created is not there")
-        return storage.creates_once(place)
-    finally:
-        storage.delete(place)
-        if is_new and local_path(folder).is_dir():
-            local_path(folder).rmdir()
-
-
-def _model(storage: Storage, ref: str) -> str:
+def _model(storage: Storage, ref: str, models_uri: str | None) -> str:
     from schemas.model_files import pin_model
 
-    pin = pin_model(storage, ref)
+    pin = pin_model(storage, ref, models_uri)
     return f"{pin.model_type}, {len(pin.labels)} labels, digest {pin.digest[:12]}"

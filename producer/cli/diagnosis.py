@@ -10,7 +10,7 @@ from schemas.errors import ExitCode
 
 if TYPE_CHECKING:
     from producer.deployment import Deployment
-    from producer.doctor import Finding
+    from producer.store_check import Finding
 
 PANEL = "Look after it"
 

@@ -119,6 +119,36 @@ def test_a_store_without_create_once_is_a_warning_that_says_what_it_means(
     assert s3_bucket.filesystem().find(s3_bucket.name) == []
 
 
+def test_a_registry_that_compares_passes_and_is_left_clean(
+    job_bench: JobBench, s3_bucket: S3Bucket
+) -> None:
+    where = {"BULKSCORE_MODELS_URI": s3_bucket.key_uri("models")}
+
+    done = run_cli("doctor", "--json", env={**job_bench.env, **s3_bucket.env, **where})
+
+    assert _by_check(done.json())["model registry"]["verdict"] == "ok", done
+    assert s3_bucket.filesystem().find(s3_bucket.name) == []
+
+
+@pytest.mark.parametrize("if_match", ["ignored", "refused"])
+def test_a_registry_without_compare_and_swap_is_a_warning_that_says_what_it_means(
+    job_bench: JobBench, s3_bucket: S3Bucket, if_match: Literal["ignored", "refused"]
+) -> None:
+    with flaky_gateway(s3_bucket) as gateway:
+        gateway.if_match = if_match
+        through = {
+            "BULKSCORE_S3_ENDPOINT_URL": gateway.url,
+            "BULKSCORE_MODELS_URI": s3_bucket.key_uri("models"),
+        }
+
+        done = run_cli("doctor", "--json", env={**job_bench.env, **s3_bucket.env, **through})
+
+    found = _by_check(done.json())["model registry"]
+    assert found["verdict"] == "warn", done
+    assert "If-Match" in found["detail"]
+    assert "If-None-Match" not in found["detail"]
+
+
 def test_an_output_that_is_full_fails(job_bench: JobBench, s3_bucket: S3Bucket) -> None:
     with flaky_gateway(s3_bucket) as gateway:
         gateway.fails = lambda method, _path: method == "PUT" and Refusal(403, "QuotaExceeded")
