@@ -77,7 +77,10 @@ def train(
         typer.Option("--data", metavar="FILE", help="Labelled texts: .csv, .parquet or .jsonl."),
     ],
     out: Annotated[
-        str, typer.Option("--out", metavar="PATH", help="Folder to write the classifier to.")
+        str,
+        typer.Option(
+            "--out", metavar="PATH", help="Folder to write the classifier to, or NAME to register."
+        ),
     ],
     epochs: Annotated[
         float, typer.Option("--epochs", min=0.01, metavar="N", help="Passes over the data.")
