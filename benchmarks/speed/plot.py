@@ -35,7 +35,7 @@ def draw(run: Run, path: Path) -> None:
         ecolor="#444444",
     )
     axes.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=4)
-    axes.set_xlabel(f"documents per second, {run.model}, {run.threads} threads, {run.machine}")
+    axes.set_xlabel(f"documents per second, {run.model}, {run.threads} threads")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
