@@ -1,7 +1,8 @@
 """The token budget is found where that pays, kept, and never at the cost of a job."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from schemas.errors import DeviceOutOfMemory, LeaseLost
-from worker.engine import calibrating
+from worker.engine import RowOutOfMemory, calibrating
 from worker.engine.calibrating import WORK_BEFORE, CalibratingEngine
 from worker.engine.calibration import (
     GOOD_ENOUGH,
@@ -45,7 +46,7 @@ class Engine:
         tokens = sum(map(len, token_ids))
         while self.token_budget > self.room:
             self.token_budget //= 2
-        self.now += tokens * self.seconds[self.token_budget]
+        self.now += tokens * self.seconds.get(self.token_budget, 1.0)
         self.scored += tokens
         return np.zeros((len(token_ids), self.label_count), dtype=np.float32)
 
@@ -64,13 +65,17 @@ def file(tmp_path: Path) -> CalibrationFile:
 
 
 def calibrating_engine(
-    engine: Engine, file: CalibrationFile, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    file: CalibrationFile,
+    monkeypatch: pytest.MonkeyPatch,
+    device: torch.device = CPU,
+    longest: int = 32,
 ) -> CalibratingEngine:
     def timed(*args: object, **options: object) -> dict[int, float]:
         return measure(*args, **options, clock=engine.clock)  # type: ignore[arg-type]
 
     monkeypatch.setattr(calibrating, "measure", timed)
-    return CalibratingEngine(engine, file, device=CPU, longest=32)  # type: ignore[arg-type]
+    return CalibratingEngine(engine, file, device=device, longest=longest)  # type: ignore[arg-type]
 
 
 def work(engine: CalibratingEngine, tokens: int) -> None:
@@ -124,7 +129,6 @@ def test_other_programs_that_slow_a_round_down_do_not_change_the_rates() -> None
     rates = measure(engine, BUDGETS, rows_of([16] * 16, IDS), pause=pause, clock=engine.clock)
 
     assert rates == {64: 0.5, 128: pytest.approx(1 / 1.5), 256: 1.0}
-    assert engine.token_budget == 128
 
 
 def test_an_engine_that_has_been_busy_finds_its_budget_for_less_than_a_twentieth_of_the_work(
@@ -251,3 +255,69 @@ def test_a_chunk_that_must_be_given_up_ends_the_calibration_and_the_next_one_mak
 
     work(engine, 64)
     assert engine.token_budget == 256
+
+
+class Memory:
+    """Stands in for what a GPU says of its memory: each token of a batch takes 1,000 bytes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
+        self.peak = 0
+        monkeypatch.setattr(calibrating, "CANDIDATES", {"cuda": BUDGETS})
+        monkeypatch.setattr(calibrating, "free_memory", lambda _device: free)
+        monkeypatch.setattr(calibrating, "peak_memory", self._measured)
+
+    @contextmanager
+    def _measured(self, _device: torch.device) -> Iterator[Callable[[], int]]:
+        self.peak = 0
+        yield lambda: self.peak + 50_000
+
+
+def gpu_engine(
+    memory: Memory, file: CalibrationFile, monkeypatch: pytest.MonkeyPatch, longest: int = 32
+) -> CalibratingEngine:
+    class Gpu(Engine):
+        def forward(self, token_ids: Sequence[np.ndarray], between: object = None) -> np.ndarray:
+            if any(len(row) > 32 for row in token_ids):
+                raise RowOutOfMemory("a row does not fit", 0)
+            memory.peak = max(memory.peak, 1_000 * min(sum(map(len, token_ids)), self.token_budget))
+            return super().forward(token_ids)
+
+    inner = Gpu(FASTEST_AT_256)
+    engine = calibrating_engine(inner, file, monkeypatch, torch.device("cuda"), longest)
+    work(engine, ENOUGH)
+    return engine
+
+
+@pytest.mark.parametrize(("free", "budget"), [(1_000_000, 256), (200_000, 128)])
+def test_no_budget_is_chosen_that_the_free_memory_has_no_room_for(
+    free: int, budget: int, file: CalibrationFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = gpu_engine(Memory(monkeypatch, free=free), file, monkeypatch)
+
+    work(engine, 64)
+
+    kept = file.read()
+    assert kept is not None
+    assert (kept.token_budget, kept.token_bytes) == (budget, 1_000)
+    assert engine.token_budget == budget
+
+
+def test_a_kept_budget_is_bounded_by_the_memory_that_is_free_now(
+    file: CalibrationFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write(Calibration(token_budget=256, rates={256: 1.0}, token_bytes=1_000))
+
+    engine = gpu_engine(Memory(monkeypatch, free=100_000), file, monkeypatch)
+
+    assert engine.token_budget == 80
+
+
+def test_memory_that_has_no_room_for_the_longest_row_leaves_the_default(
+    file: CalibrationFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = gpu_engine(Memory(monkeypatch, free=1_000_000), file, monkeypatch, longest=4_096)
+
+    work(engine, 64)
+
+    assert engine.token_budget == 128
+    assert file.read() is None

@@ -25,7 +25,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # Batches differ in size, and the C library keeps the holes that their tensors leave: gigabytes
-# after some hundred batches. Given back every so many, which takes no measurable time.
+# after some hundred batches. Given back every so many: a tenth more processor time in an encoder of
+# two layers with MiniLM's width, and relatively less in deeper ones, for a quarter less memory.
 BATCHES_BETWEEN_TRIMS = 4
 # While a GPU computes one, the next is made ready and waits for its turn there. No third: with two
 # the device has work at all times, and the caller hears of its progress one batch late.

@@ -1,13 +1,14 @@
 """An engine that finds its token budget by itself, once it has been busy for a while."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from schemas.errors import DeviceOutOfMemory
 from schemas.job import ModelPin
 from worker.engine import BetweenBatches
 from worker.engine.batched import BatchedEngine
@@ -96,17 +97,25 @@ class CalibratingEngine:
                 between(0)
 
         if self._engine.token_budget == self._default:
-            rows = typical_rows(self._budgets[-1], self._longest, ids)
-            token_bytes = self._token_bytes(ids) if self._device.type == "cuda" else 0.0
-            fitting = self._fitting(token_bytes)
-            rates = measure(self._engine, fitting, rows, pause=pause)
-            if rates:
-                found = Calibration(
-                    token_budget=choose(rates), rates=rates, token_bytes=token_bytes
-                )
+            try:
+                found = self._found(ids, pause)
+            except DeviceOutOfMemory as error:  # made-up rows: those of the job may fit
+                logger.warning("token budget not calibrated: %s", error)
+                found = None
+            finally:
+                self._engine.token_budget = self._default
+            if found is not None:
                 self._file.write(found)
                 self._use(found)
         self._calibrated = True
+
+    def _found(self, ids: NDArray[np.int32], pause: Callable[[], None]) -> Calibration | None:
+        token_bytes = self._token_bytes(ids) if self._device.type == "cuda" else 0.0
+        rows = typical_rows(self._budgets[-1], self._longest, ids)
+        rates = measure(self._engine, self._fitting(token_bytes), rows, pause=pause)
+        if not rates:
+            return None
+        return Calibration(token_budget=choose(rates), rates=rates, token_bytes=token_bytes)
 
     def _fitting(self, token_bytes: float) -> tuple[int, ...]:
         """Return the budgets that the free memory has room for."""
@@ -118,7 +127,7 @@ class CalibratingEngine:
     def _token_bytes(self, ids: NDArray[np.int32]) -> float:
         """Return what a token takes at most, measured with the smallest batches."""
         few, many = self._budgets[0], self._budgets[1]
-        found, before = [], self._engine.token_budget
+        found = []
         for length in {min(_SHORT_ROWS, self._longest), self._longest}:
             peaks = []
             for tokens in (few, many):
@@ -129,7 +138,6 @@ class CalibratingEngine:
                 peaks.append((sum(map(len, rows)), peak()))
             if peaks[0][0] < peaks[1][0]:
                 found.append(bytes_per_token(*peaks))
-        self._engine.token_budget = before
         return max(found, default=0.0)
 
     def _use(self, found: Calibration) -> None:
