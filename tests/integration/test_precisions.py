@@ -20,7 +20,7 @@ from schemas.model_files import pin_model, require_precision
 from schemas.storage import Storage
 from support.data import require_data
 from support.families import save_tiny_classifier
-from support.minilm import minilm_sst2
+from support.minilm import TRAINING_SECONDS, minilm_sst2
 from worker.engine import Engine
 from worker.engine.linear import FUSED_ACTIVATIONS, make_linear
 from worker.engine.loading import load_engine
@@ -155,6 +155,7 @@ def test_attention_to_products_beyond_the_range_of_powers_is_that_of_pytorch(siz
 
 
 @needs_bytes
+@pytest.mark.timeout(TRAINING_SECONDS + 300)
 @pytest.mark.parametrize(("dtype", "agreement"), [("bf16", 0.995), ("int8", 0.99)])
 def test_a_trained_classifier_gives_real_texts_the_labels_of_fp32(
     dtype: Dtype, agreement: float

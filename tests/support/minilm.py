@@ -4,6 +4,7 @@ The classifier is trained once, with our own `train`, in some minutes, and kept 
 `~/.cache/bulkscore-tests` or where `BULKSCORE_TEST_CACHE` points.
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -32,16 +33,14 @@ def minilm_sst2() -> Path:
     """Return the folder of MiniLM fine-tuned on SST-2 sentences, trained now if need be."""
     encoder, data = minilm_encoder(), require_data("sst2_sentences/train.csv")
     folder = CACHE / f"minilm-sst2-{_key(data)}"
-    if not folder.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            trained = Path(scratch) / "model"
-            _train(encoder, data, trained)
-            try:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes: one of them trains
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                trained = Path(scratch) / "model"
+                _train(encoder, data, trained)
                 trained.rename(folder)
-            except OSError:
-                if not folder.exists():  # else another run was quicker
-                    raise
     return folder
 
 
