@@ -162,7 +162,7 @@ def test_a_trained_classifier_gives_real_texts_the_labels_of_fp32(
 ) -> None:
     folder = minilm_sst2()
     table = pl.read_csv(require_data("sst2/test.csv"), has_header=False)
-    rows = Tokenizer(folder, 128).encode(table["column_1"].to_list()).ids
+    rows = Tokenizer(folder, 128).encode(table["column_0"].to_list()).ids
     expected = loaded(folder, "fp32").forward(rows)
 
     found = loaded(folder, dtype).forward(rows)
