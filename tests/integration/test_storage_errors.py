@@ -33,9 +33,6 @@ pytestmark = pytest.mark.integration
 
 Call = Callable[[Storage, str], Any]
 
-# An outage is told by then also on a busy machine; without our limits it would take minutes.
-SOON_SECONDS = 30
-
 
 def open_and_read(storage: Storage, uri: str) -> bytes:
     """Read an object as Parquet is read."""
@@ -213,7 +210,7 @@ def all_fail(storage: Storage, uri: str, reason: str) -> None:
             call(storage, uri)
         assert uri in str(raised.value), name
         assert re.search(reason, str(raised.value)), name
-        assert time.monotonic() - began < SOON_SECONDS, name
+        assert time.monotonic() - began < 5, name
 
 
 @pytest.mark.usefixtures("credentials")
@@ -225,7 +222,7 @@ def test_a_server_that_stops_reading_an_upload_is_an_outage(
 
     with pytest.raises(StorageUnavailable, match="does not answer"):
         impatient(silent_port).create("s3://bucket/key", bytes(30_000_000))
-    assert time.monotonic() - began < SOON_SECONDS
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.usefixtures("credentials")
@@ -235,7 +232,7 @@ def test_an_answer_that_breaks_off_is_an_outage(rude_port: int, name: str) -> No
 
     with pytest.raises(StorageUnavailable):
         CALLS[name](impatient(rude_port, seconds=1), "s3://bucket/key")
-    assert time.monotonic() - began < SOON_SECONDS
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.usefixtures("credentials")
@@ -257,7 +254,7 @@ def test_the_probe_of_a_port_where_nobody_listens_ends_at_once() -> None:
 
     with pytest.raises(StorageUnavailable, match="does not answer"):
         Storage(settings).probe("s3://bucket/key")
-    assert time.monotonic() - began < SOON_SECONDS
+    assert time.monotonic() - began < 5
 
 
 # What answers badly
@@ -456,7 +453,7 @@ def test_a_probe_does_not_wait_for_a_server_that_cannot_serve(
 
     with pytest.raises(StorageUnavailable, match="SlowDown"):
         Storage().probe(s3_bucket.uri)
-    assert time.monotonic() - began < SOON_SECONDS
+    assert time.monotonic() - began < 5
 
 
 def test_a_key_that_is_too_long_for_the_disk_is_bad_usage(tmp_path: Path, storage: Storage) -> None:
