@@ -97,6 +97,8 @@ def torch_varlen(
     """Attend with the kernel that comes with PyTorch; see `Varlen`."""
     from torch.nn.attention.varlen import varlen_attn
 
+    # Older releases know no grouped heads; the kernel for all others is the same.
+    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     mixed = varlen_attn(
         query,
         key,
@@ -107,7 +109,7 @@ def torch_varlen(
         keys.longest,
         scale=scale,
         window_size=window,
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     return cast("Tensor", mixed)
 
