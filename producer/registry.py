@@ -4,8 +4,10 @@ import hashlib
 import json
 from typing import Any
 
-from producer.gate import Gate, failures
+from producer.gate import failures
 from schemas.errors import GateFailed, InputMissing, ModelIncompatible, UsageError
+from schemas.evaluations import last_evaluation
+from schemas.gate import Gate
 from schemas.model_files import HASH_READ_BYTES, pin_model
 from schemas.model_version import Alias, Event, VersionManifest
 from schemas.registry import METRICS, Registry, split_ref, whoami
@@ -15,6 +17,25 @@ def metrics_of(registry: Registry, version: VersionManifest) -> dict[str, Any] |
     """Return the metrics that were recorded with a version, if any."""
     content = registry.read(version, METRICS)
     return None if content is None else dict(json.loads(content))
+
+
+def measured(
+    registry: Registry, version: VersionManifest, data_sha256: str | None = None
+) -> dict[str, Any] | None:
+    """Return all that is known of a version: the metrics of its registration, and an evaluation.
+
+    Args:
+        registry: Where it is.
+        version: The version.
+        data_sha256: Prefer its last evaluation on this data.
+    """
+    metrics, evaluation = (
+        metrics_of(registry, version),
+        last_evaluation(registry, version, data_sha256),
+    )
+    if metrics is None and evaluation is None:
+        return None
+    return {**(metrics or {}), **(evaluation or {})}
 
 
 def promote(
@@ -45,8 +66,10 @@ def promote(
     now = registry.alias(version.name, alias)
     if gated:
         there = None if now is None else registry.find(version.name, now.version)
-        before = None if there is None else (metrics_of(registry, there) or {})
-        wrong = failures(gate, metrics_of(registry, version), before)
+        metrics = measured(registry, version)
+        data = ((metrics or {}).get("data") or {}).get("sha256")
+        before = None if there is None else (measured(registry, there, data) or {})
+        wrong = failures(gate, metrics, before)
         if wrong:
             raise GateFailed(
                 f"{version.ref} is not promoted to {alias}: {'; '.join(wrong)} (--no-gate passes "

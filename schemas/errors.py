@@ -27,7 +27,7 @@
        ├─ JobUnknown            no such job in the ledger, no manifest under that URI
        ├─ VersionTaken          the model version exists with another content
        ├─ AliasMoved            somebody else moved the alias meanwhile
-       ├─ GateFailed            the model is not good enough for the alias
+       ├─ GateFailed            the model is not as good as its gate asks, exit code 6
        └─ ConfigurationError    a setting is missing or makes no sense, exit code 78
 
 The parent class is the retry decision, the class says why. `exit_code` is what a command that
@@ -46,6 +46,7 @@ class ExitCode(IntEnum):
     DEAD_CHUNKS = 3
     ROW_ERRORS = 4
     WAIT_TIMED_OUT = 5
+    GATE_FAILED = 6
     UNAVAILABLE = 69
     CONFIGURATION = 78
     INTERRUPTED = 130
@@ -257,9 +258,10 @@ class AliasMoved(UsageError):
 
 
 class GateFailed(UsageError):
-    """The model version is not good enough for the alias."""
+    """The model is not as good as its gate asks."""
 
     code = "gate_failed"
+    exit_code = ExitCode.GATE_FAILED
 
 
 class ConfigurationError(UsageError):

@@ -13,7 +13,7 @@ NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 # The name of a model, a version or an alias: one part of a path, on disk as on S3.
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
-Action = Literal["register", "promote", "rollback", "remove"]
+Action = Literal["register", "evaluate", "promote", "rollback", "remove"]
 
 
 class PlainFile(ModelFile):

@@ -157,9 +157,9 @@ def promote(
 
     Example: bulkscore models promote sentiment@candidate --alias prod
     """
-    from producer.gate import parse_gate
     from producer.registry import promote as move
     from schemas.errors import InputMissing
+    from schemas.gate import parse_gate
 
     if gate is not None and not gate.is_file():
         raise InputMissing(f"{gate} does not exist")

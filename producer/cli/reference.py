@@ -32,6 +32,7 @@ Settings such as `BULKSCORE_REDIS_URL` are environment variables; `bulkscore doc
 `--max-dead-chunks` |
 | 4 | the job was stopped by more row errors than `--max-row-errors` allows |
 | 5 | the wait timed out; the job goes on |
+| 6 | a model is not as good as its gate asks |
 | 69 | Redis or storage does not answer, or refuses the login |
 | 78 | a setting makes no sense |
 | 130 | interrupted by Ctrl-C; the job goes on |

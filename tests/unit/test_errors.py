@@ -48,6 +48,7 @@ def test_exit_codes_are_those_of_the_stable_contract() -> None:
         "DEAD_CHUNKS": 3,
         "ROW_ERRORS": 4,
         "WAIT_TIMED_OUT": 5,
+        "GATE_FAILED": 6,
         "UNAVAILABLE": 69,
         "CONFIGURATION": 78,
         "INTERRUPTED": 130,

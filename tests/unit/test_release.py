@@ -9,9 +9,10 @@ import typer
 from typer.testing import CliRunner
 
 from producer.cli import models
-from producer.gate import failures, parse_gate
+from producer.gate import failures
 from producer.registry import promote, remove, rollback, verify
 from schemas.errors import GateFailed, InputMissing, ModelIncompatible, UsageError
+from schemas.gate import parse_gate
 from schemas.model_version import PlainFile, VersionManifest
 from schemas.registry import METRICS, Registry
 from schemas.storage import Storage
