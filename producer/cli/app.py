@@ -14,6 +14,7 @@ from typing import NoReturn
 import typer
 
 from producer.cli import (
+    comparing,
     dead_letters,
     diagnosis,
     jobs,
@@ -34,8 +35,8 @@ Example: bulkscore submit -i s3://lake/reviews/ -m models/sentiment --text-colum
 -o s3://lake/scored/ --wait
 
 Exit codes: 0 all well, 1 unexpected, 2 usage or bad input, 3 some chunks have no result, 4 more \
-row errors than allowed, 5 wait timed out, 69 broker or storage unreachable, 78 configuration, \
-130 interrupted.
+row errors than allowed, 5 wait timed out, 6 a model did not pass its gate, 69 broker or storage \
+unreachable, 78 configuration, 130 interrupted.
 """
 FAMILIES = (
     submission,
@@ -43,6 +44,7 @@ FAMILIES = (
     watching,
     dead_letters,
     results,
+    comparing,
     local,
     labelling,
     models,

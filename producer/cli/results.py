@@ -87,9 +87,9 @@ def verify(
             place,
             rows=sample or DEEP_ROWS,
             seed=seed,
-            progress=_told_now_and_then("rows scored again"),
+            progress=told_now_and_then("rows scored again"),
         )
-    progress = _told_now_and_then("chunks checked")
+    progress = told_now_and_then("chunks checked")
     found = recount(storage, place, corpus=corpus, deep=rescored, progress=progress)
     if as_json:
         print_json(found)
@@ -99,7 +99,7 @@ def verify(
         raise typer.Exit(ExitCode.DEAD_CHUNKS if found.sound else ExitCode.UNEXPECTED)
 
 
-def _told_now_and_then(what: str) -> "Progress":
+def told_now_and_then(what: str) -> "Progress":
     """Return a progress that says every few seconds how much is done."""
     told = time.monotonic()
 
