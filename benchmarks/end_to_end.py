@@ -30,9 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.speed.models import MODELS
 from benchmarks.support.idle import BUSY, Steps, steps
 from benchmarks.support.jobs import running_worker, score_job, worker_environment
-from benchmarks.support.models import save_minilm
 from benchmarks.support.moto import moto_bucket
 from benchmarks.support.texts import texts_of
 from benchmarks.support.traced_worker import (
@@ -108,6 +108,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="workers that share the device")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is one per core")
+    parser.add_argument("--model", choices=MODELS, default="minilm")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--device-tokens-per-second", type=float)
@@ -126,7 +127,8 @@ class Bench:
         self._storage = self.deployment.storage
         self._folder, self._place = folder, place
         self._texts = texts_of(options.corpus, TEXTS)
-        self._pin: ModelPin = pin_model(self._storage, str(save_minilm(folder / "model")))
+        MODELS[options.model](folder / "model")
+        self._pin: ModelPin = pin_model(self._storage, str(folder / "model"))
         self._model: LoadedModel = load_model(
             ModelStore(self._storage, folder / "models"),
             self._pin,

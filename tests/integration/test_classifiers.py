@@ -1,5 +1,6 @@
 """Each way to run a model gives the logits that transformers gives each row alone."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -189,15 +190,14 @@ def test_linear_layers_side_by_side_compute_what_each_does_alone(
     torch.manual_seed(0)
     layers = [nn.Linear(48, 32).to(dtype) for _ in range(3)]
     x, other = torch.randn(rows, 48, dtype=dtype), torch.randn(rows, 96, dtype=dtype)
+    norm = nn.LayerNorm(96).to(dtype)
+    nn.init.normal_(norm.weight)
     tolerance = 1e-5 if dtype == torch.float32 else 0.03
     with torch.inference_mode():
         expected = torch.cat([layer.double()(x.double()) for layer in layers], dim=1)
+        normed = copy.deepcopy(norm).double()(expected + other.double())
         made = make_linear([layer.to(dtype) for layer in layers], "gelu")
-        found = made(x), made.activated(x), made.added(x, other)
+        found = made(x), made.activated(x), made.added_normed(x, other, norm)
 
-    for got, wanted in zip(
-        found,
-        (expected, nn.functional.gelu(expected), expected + other.double()),
-        strict=True,
-    ):
+    for got, wanted in zip(found, (expected, nn.functional.gelu(expected), normed), strict=True):
         torch.testing.assert_close(got.double(), wanted, atol=tolerance, rtol=tolerance)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worker.engine.varlen import Side
+from worker.engine.varlen_kernels import Side
 
 
 def dense_varlen(

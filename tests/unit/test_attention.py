@@ -16,6 +16,7 @@ from worker.engine import varlen
 from worker.engine.attention import FULL, Pattern, attend, attend_from_first
 from worker.engine.packed_batch import PackedBatch, Packing
 from worker.engine.varlen import choose_varlen
+from worker.engine.varlen_kernels import Varlen
 
 CPU = torch.device("cpu")
 # Pretended: nothing is computed there.
@@ -29,7 +30,7 @@ patterns = st.builds(
 )
 
 
-def packed(lengths: list[int], kernel: varlen.Varlen | None = None) -> PackedBatch:
+def packed(lengths: list[int], kernel: Varlen | None = None) -> PackedBatch:
     return Packing(CPU, varlen=kernel)([np.zeros(n, dtype=np.int32) for n in lengths])
 
 
@@ -90,13 +91,13 @@ CONFIG = SimpleNamespace(num_attention_heads=12, hidden_size=768)
 class Kernels:
     """Kernels that are tried on tokens of this machine; each does what it is told, or refuses."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, **kernels: Exception | varlen.Varlen) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, **kernels: Exception | Varlen) -> None:
         self.shapes: list[tuple[int, ...]] = []
         patch.setattr(varlen, "KERNELS", {name: self._make(kernels[name]) for name in kernels})
         for make in ("ones", "tensor"):
             patch.setattr(torch, make, _on_cpu(getattr(torch, make)))
 
-    def _make(self, answer: Any) -> varlen.Varlen:
+    def _make(self, answer: Any) -> Varlen:
         def kernel(query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Tensor:
             self.shapes.append(tuple(key.shape))
             if isinstance(answer, Exception):

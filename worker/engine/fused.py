@@ -116,9 +116,8 @@ def _activation(config: Any) -> Any:
 
 
 def _after_attention(layer: _Layer, mixed: Tensor, hidden: Tensor) -> Tensor:
-    hidden = layer.attention_norm(layer.attention_out.added(mixed, hidden))
-    normed: Tensor = layer.out_norm(layer.down.added(layer.up.activated(hidden), hidden))
-    return normed
+    hidden = layer.attention_out.added_normed(mixed, hidden, layer.attention_norm)
+    return layer.down.added_normed(layer.up.activated(hidden), hidden, layer.out_norm)
 
 
 def _bert_layer(layer: Any, linear: Callable[..., Linear]) -> _Layer:

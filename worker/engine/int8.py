@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _TOKENS = 512
 _ZERO, _LARGEST = 128, 127
@@ -59,10 +59,11 @@ class Int8Linear:
             return y.relu_()
         return F.gelu(y, approximate=self._algorithm)
 
-    def added(self, x: Tensor, other: Tensor) -> Tensor:
-        """Return the same plus `other` [tokens, width out]."""
+    def added_normed(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Return the same plus `other` [tokens, width out], normalized."""
         product, scale = self._product(x)
-        return torch.addcmul(other, product, scale, out=product).add_(self._bias)
+        y: Tensor = norm(torch.addcmul(other, product, scale, out=product).add_(self._bias))
+        return y
 
     def _product(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the product with the weights, and the factor of each token [tokens, 1]."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worker.engine.gpu_linear import GpuLinear
 from worker.engine.int8 import Int8Linear
 
 # Activations by their names in config.json, as oneDNN calls them: operation and algorithm.
@@ -34,8 +35,8 @@ class Linear(Protocol):
     def activated(self, x: Tensor) -> Tensor:
         """Return the same through the activation."""
 
-    def added(self, x: Tensor, other: Tensor) -> Tensor:
-        """Return the same plus `other` [tokens, width out]."""
+    def added_normed(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Return the same plus `other` [tokens, width out], normalized."""
 
 
 def make_linear(layers: Sequence[nn.Linear], activation: str, *, int8: bool = False) -> Linear:
@@ -50,7 +51,9 @@ def make_linear(layers: Sequence[nn.Linear], activation: str, *, int8: bool = Fa
     bias = torch.cat([layer.bias.detach() for layer in layers])
     if int8:
         return Int8Linear(weight, bias, *FUSED_ACTIVATIONS[activation], int8_attention_dtype())
-    if weight.device.type == "cpu" and _onednn_computes(weight.dtype):
+    if weight.device.type == "cuda":
+        return GpuLinear(weight, bias, *FUSED_ACTIVATIONS[activation])
+    if _onednn_computes(weight.dtype):
         return _OneDnnLinear(weight, bias, activation)
     return _PlainLinear(weight, bias, activation)
 
@@ -82,8 +85,9 @@ class _PlainLinear:
         y = self(x)
         return y.relu_() if self._operation == "relu" else F.gelu(y, approximate=self._algorithm)
 
-    def added(self, x: Tensor, other: Tensor) -> Tensor:
-        return self(x).add_(other)
+    def added_normed(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        normed: Tensor = norm(self(x).add_(other))
+        return normed
 
 
 class _OneDnnLinear:
@@ -102,6 +106,6 @@ class _OneDnnLinear:
         y: Tensor = self._run(x, self._weight, self._bias, self._operation, [], self._algorithm)
         return y
 
-    def added(self, x: Tensor, other: Tensor) -> Tensor:
-        y: Tensor = self._run_binary(x, other, self._weight, self._bias, "add")
+    def added_normed(self, x: Tensor, other: Tensor, norm: nn.LayerNorm) -> Tensor:
+        y: Tensor = norm(self._run_binary(x, other, self._weight, self._bias, "add"))
         return y

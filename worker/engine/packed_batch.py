@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worker.engine.ragged import Ragged, Rows, Run, ragged
 from worker.engine.transfer import transfer_to
-from worker.engine.varlen import Side, Varlen
+from worker.engine.varlen_kernels import Side, Varlen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

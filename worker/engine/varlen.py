@@ -1,38 +1,39 @@
-"""Kernels that attend within all rows of a ragged batch at once, and which of them works here.
+"""Which kernel attends within all rows of a ragged batch at once: those that work here.
 
-They are made for half precision on GPUs, each for some generations and widths of heads. Which one
-to use is found by trying on a few tokens: what a build lacks shows at once, whatever the reason.
+That is found by trying on a few tokens: what a build lacks shows at once, whatever the reason.
 """
 
 import logging
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from worker.engine.varlen_kernels import (
+    Side,
+    Varlen,
+    flash_attention,
+    memory_efficient,
+    torch_varlen,
+)
 
 logger = logging.getLogger(__name__)
 
 # What a kernel raises that is absent, of another version or not made for the device or the shapes.
 _UNUSABLE = (ImportError, AttributeError, TypeError, ValueError, RuntimeError)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """The rows of queries, or of keys and values.
-
-    Attributes:
-        offsets: int32 [rows + 1], place of each row's first token, and the end.
-        longest: Tokens of the longest row, or more.
-    """
-
-    offsets: Tensor
-    longest: int
+# The best first.
+KERNELS: dict[str, Varlen] = {"flash-attn": flash_attention, "torch varlen_attn": torch_varlen}
+# The kernels above take 128 queries of a row at a time, most of them made up in short rows; the
+# memory-efficient one takes 64, and half the time up to there.
+FEW_QUERIES = 64
 
 
-class Varlen(Protocol):
-    """Attention of each row of queries to the keys of the same row."""
+class ByLength:
+    """One kernel for few queries in a row, another for more; see `Varlen`."""
+
+    def __init__(self, few: Varlen, more: Varlen) -> None:
+        self._few, self._more = few, more
 
     def __call__(
         self,
@@ -45,77 +46,11 @@ class Varlen(Protocol):
         scale: float | None,
         window: tuple[int, int],
     ) -> Tensor:
-        """Return [query tokens, heads, width].
-
-        Args:
-            query: [query tokens, heads, width].
-            key: [tokens, key heads, width]; heads are a multiple of key heads.
-            value: [tokens, key heads, width].
-            queries: The rows of `query`.
-            keys: The rows of `key` and `value`, as many.
-            scale: Factor of the products; 1/√width when None.
-            window: How many tokens before and after itself a token looks at; -1 for all.
-        """
-
-
-def flash_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Side,
-    keys: Side,
-    *,
-    scale: float | None,
-    window: tuple[int, int],
-) -> Tensor:
-    """Attend with the kernel of the package flash-attn; see `Varlen`."""
-    mixed = import_module("flash_attn").flash_attn_varlen_func(
-        query,
-        key,
-        value,
-        cu_seqlens_q=queries.offsets,
-        cu_seqlens_k=keys.offsets,
-        max_seqlen_q=queries.longest,
-        max_seqlen_k=keys.longest,
-        softmax_scale=scale,
-        causal=window[1] == 0,
-        window_size=window,
-    )
-    return cast("Tensor", mixed)
-
-
-def torch_varlen(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Side,
-    keys: Side,
-    *,
-    scale: float | None,
-    window: tuple[int, int],
-) -> Tensor:
-    """Attend with the kernel that comes with PyTorch; see `Varlen`."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    # Older releases know no grouped heads; the kernel for all others is the same.
-    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
-    mixed = varlen_attn(
-        query,
-        key,
-        value,
-        queries.offsets,
-        keys.offsets,
-        queries.longest,
-        keys.longest,
-        scale=scale,
-        window_size=window,
-        **grouped,
-    )
-    return cast("Tensor", mixed)
-
-
-# The best first.
-KERNELS: dict[str, Varlen] = {"flash-attn": flash_attention, "torch varlen_attn": torch_varlen}
+        """Attend as the kernel for the longest row does."""
+        everywhere = window == (-1, -1) and query.shape[1] == key.shape[1]
+        few = everywhere and queries.longest <= FEW_QUERIES
+        kernel = self._few if few else self._more
+        return kernel(query, key, value, queries, keys, scale=scale, window=window)
 
 
 def choose_varlen(config: Any, device: torch.device, dtype: torch.dtype) -> Varlen | None:
@@ -135,17 +70,32 @@ def choose_varlen(config: Any, device: torch.device, dtype: torch.dtype) -> Varl
     width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     refused: list[str] = []
     for name, kernel in KERNELS.items():
-        try:
-            if dtype not in (torch.float16, torch.bfloat16):
-                raise TypeError(f"not made for {dtype}")
-            _try(kernel, heads, key_heads, width, device, dtype)
-        except _UNUSABLE as error:
-            reason = str(error).partition("\n")[0][:200]
-            refused.append(f"{name}: {reason or type(error).__name__}")
-        else:
+        reason = _refusal(kernel, heads, key_heads, width, device, dtype)
+        if reason is None:
             _tell(f"{name}, all texts of a batch at once", refused)
+            if _refusal(memory_efficient, heads, key_heads, width, device, dtype) is None:
+                return ByLength(memory_efficient, kernel)
             return kernel
+        refused.append(f"{name}: {reason}")
     _tell("scaled_dot_product_attention, texts of equal length together", refused)
+    return None
+
+
+def _refusal(
+    kernel: Varlen,
+    heads: int,
+    key_heads: int,
+    width: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> str | None:
+    """Return why a kernel is of no use here, None when it works."""
+    try:
+        if dtype not in (torch.float16, torch.bfloat16):
+            raise TypeError(f"not made for {dtype}")
+        _try(kernel, heads, key_heads, width, device, dtype)
+    except _UNUSABLE as error:
+        return str(error).partition("\n")[0][:200] or type(error).__name__
     return None
 
 
