@@ -1,7 +1,7 @@
 """`score` and `train`: what the worker side does with a model, without a broker.
 
-The options are those of `worker.score` and `worker.lifecycle.train`, which this side may not
-import: it checks that the libraries are there and becomes the module. A test holds both together.
+The options are those of the modules that the commands become, which this side may not import: it
+checks that the libraries are there and becomes the module. A test holds both together.
 """
 
 from typing import Annotated, Literal
@@ -10,6 +10,7 @@ import typer
 
 from producer.cli.options import Json
 from producer.cli.running import Device
+from producer.cli.training import train
 
 PANEL = "Models"
 
@@ -65,86 +66,3 @@ def score(
         json=as_json,
     )
     become("worker.score", [*given, "--", *(texts or [])])
-
-
-def train(
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", metavar="PATH", help="Folder of an encoder to start from."),
-    ],
-    data: Annotated[
-        str,
-        typer.Option("--data", metavar="FILE", help="Labelled texts: .csv, .parquet or .jsonl."),
-    ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out", metavar="PATH", help="Folder to write the classifier to, or NAME to register."
-        ),
-    ],
-    epochs: Annotated[
-        float, typer.Option("--epochs", min=0.01, metavar="N", help="Passes over the data.")
-    ],
-    test_data: Annotated[
-        str | None,
-        typer.Option(
-            "--test-data",
-            metavar="FILE",
-            help="Labelled texts to evaluate on.",
-            show_default=False,
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            metavar="NAMES",
-            help="Names in order, such as bad,good; those of the data when left out.",
-            show_default=False,
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate", min=0, metavar="X", help="Largest step.", show_default="1e-4"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, metavar="ROWS", help="Rows per step.")
-    ] = 32,
-    max_length: Annotated[
-        int, typer.Option("--max-length", min=8, metavar="TOKENS", help="Cut texts after so many.")
-    ] = 128,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="N", help="The same seed trains the same model.")
-    ] = 0,
-    freeze_encoder: Annotated[
-        bool, typer.Option("--freeze-encoder", help="Train the head alone.")
-    ] = False,
-) -> None:
-    """Fine-tune a classifier on labelled texts and print its metrics as JSON.
-
-    A .csv has no header and two columns, text and label; the other kinds have columns of these
-    names.
-
-    Example: bulkscore train --model minilm --data train.csv --test-data test.csv --epochs 2 \
---out models/sentiment
-    """
-    from producer.processes import become, options, require_installed
-
-    for module in ("torch", "transformers", "accelerate", "sklearn"):
-        require_installed(module, "train")
-    given = options(
-        model=model,
-        data=data,
-        out=out,
-        epochs=epochs,
-        test_data=test_data,
-        labels=labels,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        max_length=max_length,
-        seed=seed,
-        freeze_encoder=freeze_encoder,
-    )
-    become("worker.lifecycle.train", given)

@@ -1,9 +1,7 @@
 """Training writes a classifier that scores, whole or not at all."""
 
 import json
-import random
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,25 +12,27 @@ from schemas.labelled import LabelledTexts, Problem
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
+from support.sentences import run_train, sentences
 from worker.lifecycle.labelled import label_names, targets
 from worker.lifecycle.tiny import train_tiny
-from worker.lifecycle.train import METRICS, Recipe, train
+from worker.lifecycle.train_out import FolderOut
+from worker.lifecycle.train_recipe import Recipe, Sources
+from worker.lifecycle.train_report import METRICS, Metrics
+from worker.lifecycle.train_run import train
 
-GOOD = ("wonderful", "excellent", "lovely", "superb")
-BAD = ("terrible", "awful", "dreadful", "broken")
-FILLING = ("the", "room", "was", "with", "a", "view", "and", "breakfast")
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
-def sentences(rows: int, seed: int) -> pl.DataFrame:
-    """Return templated sentences, whose label one word decides."""
-    source = random.Random(seed)
-    records = []
-    for _ in range(rows):
-        label = source.randrange(2)
-        words = source.choices(FILLING, k=source.randint(3, 12))
-        words.insert(source.randrange(len(words)), source.choice((BAD, GOOD)[label]))
-        records.append((" ".join(words), label))
-    return pl.DataFrame(records, schema=["text", "label"], orient="row")
+def train_on(data: Path, out: Path, recipe: Recipe) -> Metrics:
+    return train(recipe, Sources(data=(str(data),)), FolderOut(out))
 
 
 @pytest.fixture
@@ -64,11 +64,13 @@ def test_only_the_files_of_a_model_are_written(data: Path, tmp_path: Path) -> No
     train_tiny(data, out, epochs=0.1)
 
     assert {path.name for path in out.iterdir()} == {
+        "README.md",
         "config.json",
         "metrics.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training_curves.svg",
     }
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "train.parquet"}
 
@@ -84,24 +86,12 @@ def test_a_seed_decides_the_weights(data: Path, tmp_path: Path) -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlnet", "gpt2"])
-def test_a_classifier_of_another_family_and_label_set_can_be_trained_on(
-    data: Path, tmp_path: Path, family: str
-) -> None:
-    base = save_tiny_classifier(tmp_path / "base", family)  # three labels
-
-    train(Recipe(base=base, epochs=0.2), data, tmp_path / "out")
-
-    pin = pin_model(Storage(), str(tmp_path / "out"))
-    assert (pin.model_type, pin.labels) == (family, ("0", "1"))
-
-
 def test_a_frozen_encoder_keeps_its_weights(data: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
     base = save_tiny_classifier(tmp_path / "base", labels=("a", "b"))
 
-    train(Recipe(base=base, epochs=0.2, freeze_encoder=True), data, tmp_path / "out")
+    train_on(data, tmp_path / "out", Recipe(base=base, epochs=0.2, freeze_encoder=True))
 
     before = load_file(base / "model.safetensors")
     after = load_file(tmp_path / "out" / "model.safetensors")
@@ -118,7 +108,7 @@ def test_an_encoder_that_lacks_weights_of_its_own_is_refused(data: Path, tmp_pat
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
 
     with pytest.raises(ModelIncompatible, match="lacks weights of the encoder"):
-        train(Recipe(base=base, epochs=1), data, tmp_path / "out")
+        train_on(data, tmp_path / "out", Recipe(base=base))
 
     assert not (tmp_path / "out").exists()
 
@@ -138,15 +128,15 @@ def test_the_command_prints_metrics_on_stdout_and_progress_on_stderr(
     data: Path, tmp_path: Path
 ) -> None:
     base = save_tiny_classifier(tmp_path / "base")
-    options = ("--model", str(base), "--data", str(data), "--out", str(tmp_path / "out"))
-    command = [sys.executable, "-m", "worker.lifecycle.train", *options, "--epochs", "1"]
+    files = ("--model", base, "--data", data, "--out", tmp_path / "out")
+    options = (*files, "--epochs", "1", "--new-head")
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_train(*options, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["train_rows"] == 600
-    assert "step" in done.stderr
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "step 19/19" in done.stderr
+    again = run_train(*options, cwd=tmp_path)
     assert (again.returncode, again.stdout) == (2, "")
     assert again.stderr.startswith("error: ")
 

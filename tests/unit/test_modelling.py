@@ -37,17 +37,37 @@ GIVEN = {
         "as_json": True,
     },
     "train": {
+        **{name: value for name, value in READING.items() if name != "as_json"},
         "model": "m",
-        "data": "d.csv",
         "out": "o",
         "epochs": 2.5,
-        "test_data": "t.csv",
+        "validation_data": ["v.csv"],
+        "test_data": ["t.csv", "u.csv"],
         "labels": "bad,good",
+        "new_head": True,
         "learning_rate": 0.001,
         "batch_size": 8,
+        "accumulate": 2,
         "max_length": 64,
         "seed": 7,
         "freeze_encoder": True,
+        "freeze_layers": 2,
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "warmup": 0.2,
+        "weight_decay": 0.1,
+        "dropout": 0.3,
+        "label_smoothing": 0.05,
+        "clip": 0.5,
+        "class_weights": "balanced",
+        "patience": 2,
+        "metric": "micro_f1",
+        "validations": 3,
+        "validation_share": 0.2,
+        "search": 5,
+        "dtype": "bf16",
+        "device": "cpu",
+        "checkpoint_seconds": 5.0,
     },
     "profile": {**READING, "test_data": ["t.csv"], "model": "m", "max_length": 64},
     "split": {
@@ -96,10 +116,14 @@ def test_an_option_left_out_means_the_same_to_both(name: str) -> None:
             assert parameter.default == theirs[option].default, option
 
 
-def test_the_learning_rate_that_help_shows_is_the_one_that_is_used() -> None:
+def test_the_learning_rates_that_help_shows_are_those_that_are_used() -> None:
+    from worker.lifecycle.train_recipe import LEARNING_RATES
+
     shown = parameters(command_of("train"))["learning_rate"].show_default
 
-    assert float(shown) == parameters(module_of("train"))["learning_rate"].default
+    for optimizer, rate in LEARNING_RATES.items():
+        assert optimizer in shown
+        assert f"{rate:.0e}".replace("e-0", "e-") in shown
 
 
 @COMMANDS

@@ -9,6 +9,9 @@ from schemas.labelled import LABEL, LABEL_SEPARATOR, TEXT, LabelledColumns, Prob
 Data = Annotated[
     list[str], typer.Option("--data", help="Labelled texts: .csv, .jsonl, .parquet or folder.")
 ]
+ValidationData = Annotated[
+    list[str] | None, typer.Option("--validation-data", help="To choose weights by.")
+]
 TestData = Annotated[list[str] | None, typer.Option("--test-data", help="To evaluate on.")]
 TextColumn = Annotated[str, typer.Option("--text-column")]
 LabelColumn = Annotated[str, typer.Option("--label-column")]

@@ -3,11 +3,8 @@
 The model is loaded as a worker loads it, and what it makes of the golden texts is written down.
 """
 
-import contextlib
 import json
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -40,6 +37,7 @@ def register(
     metrics: str | None = None,
     card: str | None = None,
     alias: str | None = None,
+    documents: Mapping[str, bytes] | None = None,
 ) -> VersionManifest:
     """Register the model at `path`, and return its version.
 
@@ -52,6 +50,7 @@ def register(
         metrics: File of its metrics; `metrics.json` in the folder when left out, if it is there.
         card: File of its model card; made of what is known when left out.
         alias: An alias to move to it.
+        documents: What else is to be kept with it, by file name.
 
     Raises:
         BulkError: As `pin_model`, `load_model`, `publish` and `Registry.move`.
@@ -62,7 +61,10 @@ def register(
     settings = load(WorkerSettings)
     store = ModelStore(storage, settings.model_cache_dir)
     loaded = load_model(store, pin, dtype="fp32", device="cpu", threads=settings.torch_threads)
-    documents = {SIGNATURE: _signature(loaded).model_dump_json(indent=2).encode()}
+    documents = {
+        **(documents or {}),
+        SIGNATURE: _signature(loaded).model_dump_json(indent=2).encode(),
+    }
     measured = _metrics(storage, pin, metrics)
     if measured is not None:
         documents[METRICS] = measured
@@ -84,27 +86,6 @@ def register(
             gate="none",
         )
     return made
-
-
-@contextlib.contextmanager
-def destination(out: Path) -> Iterator[Path]:
-    """Yield the folder to write a model to; it is registered afterwards if `out` is a name.
-
-    With BULKSCORE_MODELS_URI set, `out` without a slash and not of dots is a name in the registry;
-    else it is a path. Write `./name` for a folder then.
-    """
-    root = load(RegistrySettings).models_uri
-    name = out.name
-    if root is None or str(out) != name or name.startswith((".", "~")):
-        yield out
-        return
-    registry = Registry(Storage(load(StorageSettings)), root)
-    registry.place(name)  # a name that may not be one is told before the work
-    with tempfile.TemporaryDirectory(prefix="bulkscore-model-") as scratch:
-        folder = Path(scratch) / name
-        yield folder
-        made = register(registry, str(folder), name)
-        typer.echo(f"registered {made.ref}", err=True)
 
 
 def _signature(model: LoadedModel) -> Signature:

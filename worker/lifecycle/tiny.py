@@ -5,16 +5,16 @@ words in a minute or so on a CPU, not language.
 """
 
 import json
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.labelled import read_labelled
-from schemas.storage import Storage
-from worker.lifecycle.train import Metrics, Recipe, reporting_errors, train
+from worker.lifecycle.train import reporting_errors
+from worker.lifecycle.train_out import FolderOut
+from worker.lifecycle.train_recipe import Recipe, Sources
+from worker.lifecycle.train_report import Metrics
+from worker.lifecycle.train_run import train
 
 EPOCHS = 3.0
 # Random weights need steps ten times those that suit pretrained ones.
@@ -37,19 +37,15 @@ def train_tiny(
     Raises:
         UsageError: As `train`.
     """
-    from worker.lifecycle.tiny_encoder import MAX_LENGTH, build_tiny_encoder
-
-    texts = read_labelled(Storage(), [str(data)]).texts
-    with tempfile.TemporaryDirectory(prefix="bulkscore-tiny-") as folder:
-        recipe = Recipe(
-            base=build_tiny_encoder(texts, Path(folder), seed=seed),
-            epochs=epochs,
-            learning_rate=LEARNING_RATE,
-            max_length=MAX_LENGTH,
-            labels=labels,
-            seed=seed,
-        )
-        return train(recipe, data, out, test_data)
+    recipe = Recipe(
+        base="tiny-bert",
+        epochs=epochs,
+        learning_rate=LEARNING_RATE,
+        labels=labels,
+        seed=seed,
+    )
+    test = (str(test_data),) if test_data else ()
+    return train(recipe, Sources(data=(str(data),), test=test), FolderOut(out))
 
 
 @app.command()
@@ -73,7 +69,7 @@ def command(
     with reporting_errors():
         names = tuple(labels.split(",")) if labels else None
         metrics = train_tiny(data, out, test_data, epochs=epochs, labels=names, seed=seed)
-        print(json.dumps(asdict(metrics)))
+        print(json.dumps(metrics.summary()))
 
 
 if __name__ == "__main__":
