@@ -18,7 +18,13 @@ from worker.accounting import Accounting
 from worker.careful import Notes, careful_windows
 from worker.models import LoadedModel
 from worker.overlap import WriteBehind, prefetched
-from worker.reader import read_windows
+from worker.reader import (
+    GPU_WINDOW_BYTES,
+    GPU_WINDOW_ROWS,
+    WINDOW_BYTES,
+    WINDOW_ROWS,
+    read_windows,
+)
 from worker.result_rows import TokenizedWindow, tokenize
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
 from worker.tokenizer import Tokenizer, alike
@@ -62,7 +68,9 @@ def score_chunk(
     with (
         ResultWriter() as writer,
         WriteBehind() as behind,
-        contextlib.closing(_windows(storage, manifest, chunk, tokenizers, notes)) as windows,
+        contextlib.closing(
+            _windows(storage, manifest, chunk, models, tokenizers, notes)
+        ) as windows,
     ):
 
         def write(scored: ScoredWindow) -> None:
@@ -90,16 +98,23 @@ def _windows(
     storage: Storage,
     manifest: Manifest,
     chunk: Chunk,
+    models: Sequence[LoadedModel],
     tokenizers: Sequence[Tokenizer],
     notes: Notes | None,
 ) -> Generator[TokenizedWindow, None, None]:
     if notes is not None:
         return careful_windows(storage, manifest, chunk, tokenizers, notes)
-    return prefetched(_tokenized(storage, manifest, chunk, tokenizers))
+    on_gpu = any(model.engine.device.startswith("cuda") for model in models)
+    return prefetched(_tokenized(storage, manifest, chunk, tokenizers, on_gpu=on_gpu))
 
 
 def _tokenized(
-    storage: Storage, manifest: Manifest, chunk: Chunk, tokenizers: Sequence[Tokenizer]
+    storage: Storage,
+    manifest: Manifest,
+    chunk: Chunk,
+    tokenizers: Sequence[Tokenizer],
+    *,
+    on_gpu: bool,
 ) -> Generator[TokenizedWindow, None, None]:
     windows = read_windows(
         storage,
@@ -107,6 +122,8 @@ def _tokenized(
         chunk,
         text_column=manifest.spec.text_column,
         id_columns=manifest.spec.id_columns,
+        window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
+        window_bytes=GPU_WINDOW_BYTES if on_gpu else WINDOW_BYTES,
     )
     with contextlib.closing(windows):
         for window in windows:

@@ -24,11 +24,14 @@ from worker.texts import Texts, as_bytes, byte_lengths, texts_of
 # Rows scored together: the engine sorts them by length, and some thousands are enough to leave
 # hardly any padding.
 WINDOW_ROWS = 4_096
+# A GPU has a window done in a moment and runs dry at its end: the larger, the more seldom.
+GPU_WINDOW_ROWS = 32_768
 # The first windows of a chunk are smaller, each twice the one before: the engine waits for the
 # first, and works on each while the next is made.
 FIRST_WINDOW_ROWS = 512
 # A window ends early at this much text and ids, so that a run of very long documents stays bounded.
 WINDOW_BYTES = 16 << 20
+GPU_WINDOW_BYTES = 64 << 20
 # Most rows Arrow decodes at once. Small, because what they take is known only afterwards: the
 # footer's average hides a run of long texts, and a text repeated through a dictionary is stored
 # once. 64 rows a time cost half as much again as 4,096 (0.12 s against 0.08 s for 500,000 rows).

@@ -1,5 +1,6 @@
 """From texts to token ids: the Rust tokenizer's batch call, and rows it chokes on set aside."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,10 +14,12 @@ import numpy as np
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
 from worker.encoded import Encoded, Ids
+from worker.overlap import prefetched
 from worker.prefix import keeps_prefixes, prefix
 
 # Characters handed to the Rust tokenizer in one call. It needs some 100 bytes for each, most of
-# them for tokens that truncation then drops: this bounds one call to about 100 MB.
+# them for tokens that truncation then drops: this bounds one call to about 100 MB. What one call
+# gave is read while the next is under way.
 CALL_CHARACTERS = 1 << 20
 # Texts handed over in one call; more gain nothing.
 CALL_TEXTS = 512
@@ -121,19 +124,26 @@ class Tokenizer:
         return self._encode([text[:TEXT_CHARACTERS] for text in texts], _all_passages)
 
     def _encode(self, texts: Sequence[str], read: Callable[[Any], _Text]) -> list[_Text]:
-        """Return what `read` makes of the encoding of each text."""
-        return [text for call in _calls(texts) for text in self._encode_call(call, read)]
+        """Return what `read` makes of the encoding of each text, the Rust side a call ahead."""
+        calls = (self._encodings(call) for call in _calls(texts))
+        with contextlib.closing(prefetched(calls)) as encoded:
+            return [
+                _FAILED if encoding is None else read(encoding)
+                for encodings in encoded
+                for encoding in encodings
+            ]
 
-    def _encode_call(self, texts: list[str], read: Callable[[Any], _Text]) -> list[_Text]:
+    def _encodings(self, texts: list[str]) -> list[Any]:
+        """Return the encoding of each text, None where it failed."""
         try:
-            encodings = self._rust.encode_batch_fast(texts)
+            found: list[Any] = self._rust.encode_batch_fast(texts)
         except BaseException as error:
             if not _is_about_content(error):
                 raise
             if len(texts) == 1:
-                return [_FAILED]
-            return [row for text in texts for row in self._encode_call([text], read)]
-        return [read(encoding) for encoding in encodings]
+                return [None]
+            return [encoding for text in texts for encoding in self._encodings([text])]
+        return found
 
 
 def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
