@@ -1,11 +1,14 @@
-"""The record of what an operator changed in a job: chunks sent again, another error budget."""
+"""The record of what an operator changed in a job: chunks sent again, other budgets or models."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import not_
 from typing import Final, Literal
 
+from pydantic import Field
+
 from schemas import layout
-from schemas.job import ErrorBudget, JobId, Record, parse_record
+from schemas.job import ErrorBudget, JobId, ModelPin, Record, parse_record
 from schemas.storage import Storage
 
 GENERATION_VERSION: Final = 1
@@ -16,6 +19,9 @@ class Generation(Record):
 
     `token_budget` replaces the job's own for these chunks. An error budget replaces the job's for
     good, None leaves it; such a change names no chunk.
+
+    `models` replace those of the manifest for good, because `replaces` was found to be bad. The
+    chunks are those that had a result then, which `schemas.supersede` sets aside.
     """
 
     version: Literal[1] = GENERATION_VERSION
@@ -26,6 +32,8 @@ class Generation(Record):
     token_budget: int | None = None
     max_row_errors: ErrorBudget | None = None
     max_dead_chunks: ErrorBudget | None = None
+    models: tuple[ModelPin, ...] = Field(default=(), exclude_if=not_)
+    replaces: ModelPin | None = Field(default=None, exclude_if=not_)
 
 
 def read_generations(storage: Storage, output: str) -> list[Generation]:

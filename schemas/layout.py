@@ -8,6 +8,9 @@ OUTPUT/_bulkscore/chunks-<sha256>.table           the chunk table, Parquet by an
                                                       the result and nothing else
 OUTPUT/_bulkscore/generations/0001.json           what reprocess 1 sent again, and how
 OUTPUT/_bulkscore/dead-letters/000042-g0.json     chunk 42 buried in generation 0
+OUTPUT/_bulkscore/superseded/000042-g1.table      what chunk 42 had before generation 1,
+                                                      by a model that was found to be bad
+OUTPUT/_bulkscore/superseded/0001.json            generation 1 has set all of them aside
 OUTPUT/_bulkscore/cancelled.json                  the job was cancelled
 OUTPUT/_bulkscore/summary.json                    the account
 OUTPUT/_bulkscore/results-<sha256>.table          checksums of the results it counts
@@ -71,6 +74,16 @@ def dead_letters(output: str) -> str:
 def dead_letter(output: str, chunk: int, generation: int) -> str:
     """URI of the dead letter of a chunk in a generation."""
     return _under(output, "_bulkscore", "dead-letters", f"{chunk:06d}-g{generation}.json")
+
+
+def superseded(output: str, chunk: int, generation: int) -> str:
+    """URI of the result that a chunk had before a generation with other models."""
+    return _under(output, "_bulkscore", "superseded", f"{chunk:06d}-g{generation}.table")
+
+
+def superseded_all(output: str, generation: int) -> str:
+    """URI of the marker that every result from before a generation is set aside."""
+    return _under(output, "_bulkscore", "superseded", f"{generation:04d}.json")
 
 
 def cancelled(output: str) -> str:

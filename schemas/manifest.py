@@ -6,6 +6,7 @@ from schemas import layout
 from schemas.chunks import ChunkTable, sha256_of
 from schemas.collection import why_no_job
 from schemas.errors import InputMissing, ManifestMissing
+from schemas.generation import read_generations
 from schemas.job import Manifest
 from schemas.locations import canonical
 from schemas.storage import Storage
@@ -14,7 +15,8 @@ from schemas.storage import Storage
 def read_manifest(storage: Storage, output: str) -> Manifest:
     """Return the manifest of the job under `output`.
 
-    A result may have been moved or copied as a whole: `spec.output` is where it lies now.
+    A result may have been moved or copied as a whole: `spec.output` is where it lies now. The
+    models are those that count now, also where others replaced what the job was submitted with.
 
     Raises:
         ManifestMissing: There is none, or it is damaged.
@@ -28,7 +30,11 @@ def read_manifest(storage: Storage, output: str) -> Manifest:
         problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
         raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None
     here = manifest.spec.model_copy(update={"output": canonical(output)})
-    return manifest.model_copy(update={"spec": here})
+    models = manifest.models
+    for change in read_generations(storage, output):
+        models = change.models or models
+    now = {"spec": here, "model": models[0], "further_models": models[1:]}
+    return manifest.model_copy(update=now)
 
 
 def read_chunks(storage: Storage, manifest: Manifest) -> ChunkTable:

@@ -10,6 +10,7 @@ from schemas.job import Manifest
 from schemas.ledger import Ledger
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
+from schemas.supersede import supersede
 from schemas.survey import Survey, accounts, read_dead_letters, survey, tally
 
 
@@ -28,8 +29,8 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
 
     Safe at any time and any number of times; chunks that are running go on. What is written to
     the store before the ledger hears of it (results, dead letters, reprocess records, the marker
-    of a cancelled job) is settled here when the writer died in between. A job that has ended and
-    whose summary is gone or damaged ends anew.
+    of a cancelled job) is settled here when the writer died in between, and so are results of
+    models that were replaced. A job that has ended and whose summary is gone or damaged ends anew.
 
     Raises:
         OutputTaken: The ledger knows another job by this id.
@@ -37,6 +38,7 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
     # Before the survey: an object comes before its state, so that a state known now whose object
     # the survey does not find has lost it.
     known = _known_states(ledger, manifest)
+    supersede(storage, manifest)
     found = survey(storage, manifest)
     if found.missing:
         storage.delete(layout.success_marker(manifest.spec.output))

@@ -1,4 +1,4 @@
-"""`dead-letters` and `reprocess`: see why chunks failed, and send them again."""
+"""`dead-letters`: see why chunks failed."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,7 +6,6 @@ import typer
 
 from producer.cli.options import Job, Json
 from producer.cli.terminal import (
-    number_of,
     print_facts,
     print_json,
     print_line,
@@ -23,39 +22,17 @@ PANEL = "Dead chunks"
 # The first line of a message is enough for a table; --show has all of it.
 MESSAGE_WIDTH = 100
 
-Codes = Annotated[
-    list[str],
-    typer.Option(
-        "--code", metavar="CODE", help="Only chunks that died of this; several times for several."
-    ),
-]
-Chunks = Annotated[
-    list[int],
-    typer.Option("--chunk", min=0, metavar="N", help="Only this chunk; several times for several."),
-]
 Show = Annotated[
     int | None,
     typer.Option(
         "--show", min=0, metavar="CHUNK", help="All of one dead letter.", show_default=False
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")]
-TokenBudget = Annotated[
-    int | None,
-    typer.Option(
-        "--token-budget",
-        min=1,
-        metavar="TOKENS",
-        help="Another token budget for these chunks, such as a smaller one when memory ran out.",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to `app`."""
+    """Add the command of this module to `app`."""
     app.command("dead-letters", rich_help_panel=PANEL)(dead_letters)
-    app.command("reprocess", rich_help_panel=PANEL)(reprocess)
 
 
 def dead_letters(job: Job, show: Show = None, as_json: Json = False) -> None:
@@ -78,51 +55,6 @@ def dead_letters(job: Job, show: Show = None, as_json: Json = False) -> None:
         print_letters(letters)
     else:
         say(f"job {manifest.job_id} has no dead chunks")
-
-
-def reprocess(
-    job: Job,
-    code: Codes = [],  # noqa: B006 - typer copies it
-    chunk: Chunks = [],  # noqa: B006
-    token_budget: TokenBudget = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Send dead chunks again, once what killed them is mended.
-
-    Example: bulkscore reprocess nightly-2025-06-01 --code device_out_of_memory --token-budget 4096
-    """
-    from producer.deployment import Deployment
-    from producer.jobs import find_manifest
-    from producer.reprocess import find_dead_letters
-    from producer.reprocess import reprocess as send_again
-
-    deployment = Deployment.from_environment()
-    manifest = find_manifest(deployment, job)
-    if dry_run:
-        _, letters = find_dead_letters(deployment.storage, manifest, codes=code, chunks=chunk)
-        would_send(letters, as_json=as_json)
-        return
-    deployment.require_broker()
-    record = send_again(deployment, manifest, codes=code, chunks=chunk, token_budget=token_budget)
-    if as_json:
-        print_json({"job_id": manifest.job_id, "generation": record})
-    elif record is None:
-        say(f"job {manifest.job_id}: no dead chunk to send again")
-    else:
-        sent = number_of(len(record.chunks), "chunk")
-        print_line(f"{sent} sent again as generation {record.number}")
-        say(f"follow the job with: bulkscore watch {manifest.job_id}")
-
-
-def would_send(letters: "list[DeadLetter]", *, as_json: bool) -> None:
-    """Print the dead letters of the chunks that a reprocess would send again."""
-    if as_json:
-        print_json({"would_send": letters})
-        return
-    if letters:
-        print_letters(letters)
-    say(f"{number_of(len(letters), 'chunk')} would be sent again; nothing was changed")
 
 
 def letter_of(letters: "list[DeadLetter]", chunk: int) -> "DeadLetter":
