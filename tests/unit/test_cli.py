@@ -21,7 +21,7 @@ from support.processes import run_cli
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 COMMANDS = {
-    *("plan", "submit", "run", "up", "worker", "flower", "score"),
+    *("plan", "submit", "run", "up", "worker", "flower", "score", "evaluate"),
     *("jobs", "show", "watch", "wait", "cancel"),
     *("profile", "split", "label"),
     *("models register", "models list", "models show", "models verify"),

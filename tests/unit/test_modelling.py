@@ -15,6 +15,7 @@ MODULES = {
     "train": "worker.lifecycle.train",
     "profile": "worker.lifecycle.profiling",
     "split": "worker.lifecycle.splitting",
+    "evaluate": "worker.lifecycle.evaluate",
 }
 READING = {
     "data": ["a.csv", "b.csv"],
@@ -79,6 +80,25 @@ GIVEN = {
         "group_column": "author",
         "time_column": "day",
     },
+}
+GIVEN["evaluate"] = {
+    **READING,
+    "ref": "-odd",
+    "baseline": "m@1",
+    "replicate": ["a", "b"],
+    "gate": "g.yaml",
+    "report": "r.html",
+    "record": True,
+    "skip": ["slices", "efficiency"],
+    "max_length": 64,
+    "long_text": "windows",
+    "dtype": "bf16",
+    "device": "cuda:1",
+    "threshold": 0.3,
+    "seed": 7,
+    "seeds": 2,
+    "robustness_rows": 9,
+    "resamples": 200,
 }
 COMMANDS = pytest.mark.parametrize("name", list(MODULES))
 
@@ -148,7 +168,7 @@ def as_arguments(name: str, values: dict[str, Any]) -> list[str]:
     for key, value in values.items():
         parameter = parameters(command_of(name))[key]
         if parameter.param_type_name == "argument":
-            positional = ["--", *value]
+            positional = ["--", *(value if isinstance(value, list) else [value])]
         elif isinstance(value, list):
             options += [part for item in value for part in (parameter.opts[0], item)]
         elif value is True:
