@@ -53,7 +53,7 @@ from worker.distinct import distinct
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
-from worker.reader import read_windows
+from worker.reader import GPU_WINDOW_ROWS, WINDOW_ROWS, read_windows
 
 Window = list[NDArray[np.int32]]
 
@@ -223,10 +223,16 @@ class Bench:
         manifest = self._create("corpus", "tokens")
         table = read_chunks(self._storage, manifest)
         assert len(table) == self.chunks
+        on_gpu = self.engine.device.startswith("cuda")
         for chunk in (table[number] for number in range(len(table))):
             file = manifest.files[chunk.file]
             for window in read_windows(
-                self._storage, file, chunk, text_column="text", id_columns=()
+                self._storage,
+                file,
+                chunk,
+                text_column="text",
+                id_columns=(),
+                window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
             ):
                 texts = window.texts.values
                 ids = self._model.tokenizer.encode([texts[i] for i in distinct(texts).firsts]).ids

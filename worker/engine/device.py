@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from schemas.errors import ConfigurationError
 from schemas.job import Dtype
+from schemas.processors import usable_processors
 
 # What the weights are loaded as; those of products are then rounded to int8 from fp32.
 DTYPES = {
@@ -22,9 +24,13 @@ DTYPES = {
 # On a CPU 1,000 to 8,000 are alike and 32,000 clearly slower, because the activations no longer fit
 # the caches.
 CPU_TOKEN_BUDGET = 4_096
-# A GPU wants some ten thousand tokens to be busy; activations of this many take about 1 GB in a
+# A GPU wants some ten thousand tokens to be busy; activations of this many take about 2 GB in a
 # base-size encoder.
-CUDA_TOKEN_BUDGET = 32_768
+CUDA_TOKEN_BUDGET = 65_536
+# How long a thread may keep the interpreter while another wants it, beside a GPU. To launch a batch
+# takes some hundred calls, each of which gives the interpreter away: to wait Python's 5 ms for the
+# thread that tokenizes, each time, would take longer than the batch.
+SWITCH_SECONDS = 1e-4
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -82,8 +88,20 @@ def choose_token_budget(wanted: int | None, device: torch.device) -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Give torch this many threads on the CPU; 0 for one per core this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    """Give torch so many threads on the CPU.
+
+    Args:
+        threads: How many; 0 for `OMP_NUM_THREADS` where that is set, else one for each processor
+            that this process may use, the CPU limit of its container considered.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    wanted = int(given) if given.isdecimal() else 0
+    torch.set_num_threads(threads or wanted or usable_processors())
+
+
+def launch_at_once() -> None:
+    """Let the thread that launches work for a GPU have the interpreter as soon as it wants it."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
 
 
 def device_name(device: torch.device) -> str:

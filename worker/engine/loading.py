@@ -18,6 +18,7 @@ from worker.engine.device import (
     choose_device,
     choose_dtype,
     choose_token_budget,
+    launch_at_once,
     set_threads,
 )
 from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
@@ -73,6 +74,8 @@ def load_engine(
     precision = choose_dtype("fp32" if full_alone else dtype, chosen)
     if chosen.type == "cpu":
         set_threads(threads)
+    else:
+        launch_at_once()
     model = _load_model(path, pin, family, precision)
     try:
         model = model.to(chosen).eval()
