@@ -90,7 +90,7 @@ def _attention(tokens: int, length: int) -> dict[str, Step]:
     def equal(backend: SDPBackend) -> Step:
         def run() -> Tensor:
             with sdpa_kernel(backend):
-                return F.scaled_dot_product_attention(*padded)
+                return F.scaled_dot_product_attention(padded[0], padded[1], padded[2])
 
         return run
 
