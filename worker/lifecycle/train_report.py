@@ -6,13 +6,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from schemas import __version__
 from schemas.labelled import Problem
 from worker.lifecycle.model_card import model_card
 from worker.lifecycle.train_curves import draw_curves
 from worker.lifecycle.train_out import CARD, CURVES
 
 METRICS = "metrics.json"
-LIBRARIES = ("bulkscore", "torch", "transformers", "accelerate", "tokenizers", "scikit-learn")
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "scikit-learn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ _SUMMARY = (
 
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that decide the numbers."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    return {"bulkscore": __version__} | {name: metadata.version(name) for name in LIBRARIES}
 
 
 def write_report(metrics: Metrics, folder: Path) -> None:
