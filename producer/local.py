@@ -23,6 +23,7 @@ from producer.processes import (
     wait_until_ready,
 )
 from schemas.job import PRIORITIES
+from schemas.processors import usable_processors
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +149,8 @@ def worker_environment(url: str, workers: int, given: Mapping[str, str]) -> dict
     changes = {"BULKSCORE_REDIS_URL": url}
     if "BULKSCORE_LOG_FORMAT" not in given:
         changes["BULKSCORE_LOG_FORMAT"] = "human"
-    if workers > 1 and "BULKSCORE_TORCH_THREADS" not in given:
-        changes["BULKSCORE_TORCH_THREADS"] = str(max(1, _cores() // workers))
+    if workers > 1 and not {"BULKSCORE_TORCH_THREADS", "OMP_NUM_THREADS"} & given.keys():
+        changes["BULKSCORE_TORCH_THREADS"] = str(max(1, usable_processors() // workers))
     return changes
 
 
@@ -181,9 +182,3 @@ def supervise_forever(stack: LocalStack, others: Sequence[ChildProcess] = ()) ->
         for other in others:
             other.check()
         time.sleep(SUPERVISE_SECONDS)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
