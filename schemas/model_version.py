@@ -1,9 +1,9 @@
 """What the model registry keeps as JSON: version manifests, aliases and events."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
 from schemas.job import ModelFile
 from schemas.record import Record
@@ -37,7 +37,6 @@ class VersionManifest(Record):
         digest: That of `files`, as in the pin of a job.
         files: What is loaded.
         documents: What is not: signature, metrics, model card.
-        precisions: By dtype, how far the model agrees there with itself in fp32.
     """
 
     format: Literal[1] = VERSION_FORMAT
@@ -51,7 +50,6 @@ class VersionManifest(Record):
     files: tuple[PlainFile, ...]
     documents: tuple[PlainFile, ...]
     parent: Parent | None = None
-    precisions: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def ref(self) -> str:

@@ -1,8 +1,9 @@
 """What a registered model promises: its labels, and what it makes of a few golden texts."""
 
+from operator import not_
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from schemas.record import Record
 
@@ -22,10 +23,28 @@ class GoldenText(Record):
     logits: tuple[float, ...]
 
 
+class Agreement(Record):
+    """How far a model in a lower precision says of some texts what it says in fp32.
+
+    Attributes:
+        texts: How many they were.
+        same: Share with the same label; with several labels at once, the same set; of a regression,
+            a value less than a hundredth of the spread of all values away.
+        largest_difference: Of a score.
+        device: What it was computed on.
+    """
+
+    texts: Annotated[int, Field(ge=1)]
+    same: Annotated[float, Field(ge=0, le=1)]
+    largest_difference: float
+    device: str
+
+
 class Signature(Record):
     """What a model version was when it was registered.
 
-    `libraries` are those that made the golden logits, by name.
+    `libraries` are those that made the golden logits, by name; `precisions` say by dtype how far
+    the model agrees there with itself in fp32, where that was measured.
     """
 
     model_type: str
@@ -35,3 +54,4 @@ class Signature(Record):
     padding_side: Literal["right", "left"]
     golden: tuple[GoldenText, ...]
     libraries: dict[str, str]
+    precisions: dict[str, Agreement] = Field(default_factory=dict, exclude_if=not_)

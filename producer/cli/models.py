@@ -39,6 +39,10 @@ def register_model(
     metrics: Annotated[str | None, typer.Option(help="Else metrics.json of PATH.")] = None,
     card: Annotated[str | None, typer.Option(help="A model card in Markdown.")] = None,
     alias: Annotated[str | None, typer.Option(help="An alias to move to it.")] = None,
+    precision_data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Labelled texts to compare bf16 and int8 with fp32 on."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Register a model as an immutable version and print NAME@VERSION.
@@ -56,6 +60,7 @@ def register_model(
         metrics=metrics,
         card=card,
         alias=alias,
+        precision_data=precision_data,
         json=as_json,
     )
     become("worker.lifecycle.register", [*given, "--", path])
@@ -116,6 +121,10 @@ def show(ref: Ref, as_json: Json = False) -> None:
             "reads": f"{signature.max_length} tokens",
             "parent": version.parent and version.parent.ref,
             "registered": f"{version.created_at:%Y-%m-%d %H:%M:%S} by {version.created_by}",
+            **{
+                f"as in fp32, {dtype}": f"{found.same:.2%} of {found.texts} texts"
+                for dtype, found in signature.precisions.items()
+            },
             **{f"  {key}": str(value) for key, value in (metrics or {}).items()},
         }
     )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,9 +119,10 @@ def test_what_cannot_be_registered_leaves_no_version(
 ) -> None:
     registry = Registry(Storage(), str(tmp_path / "registry"))
     model = tiny_model(tmp_path / "model")
+    given: dict[str, Any] = {option: value}
 
     with pytest.raises(error):
-        register(registry, str(model), "m", **{option: value})
+        register(registry, str(model), "m", **given)
 
     assert registry.versions("m") == []
 
@@ -143,3 +145,29 @@ def test_training_registers_under_a_name_and_writes_to_a_path(cache: Path, tmp_p
     (version,) = registry.versions("named")
     assert json.loads(registry.read(version, METRICS) or b"")["train_rows"] == 4
     assert (tmp_path / "folder" / "model.safetensors").exists()
+
+
+def test_registering_records_how_far_bf16_agrees_and_a_worker_hears_of_it(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    texts = [f"text {n} of some words" for n in range(40)]
+
+    register(registry, str(tiny_model(tmp_path / "model")), "m", version="1", texts=texts)
+
+    pin = pin_model(registry.storage, "m@1", registry.root)
+    assert pin.signature is not None
+    found = pin.signature.precisions["bf16"]
+    assert found.texts == len(texts)
+    assert found.same > 0.9
+    assert 0 < found.largest_difference < 0.1
+    assert pin_model(registry.storage, str(tmp_path / "model")).signature is None
+
+
+def test_texts_without_a_token_say_nothing_of_precisions(
+    registry: Registry, cache: Path, tmp_path: Path
+) -> None:
+    model = tiny_model(tmp_path / "model", "gpt2")  # adds no tokens of its own
+
+    with pytest.raises(UsageError, match="none of the texts"):
+        register(registry, str(model), "m", version="1", texts=["", ""])
+    assert registry.versions("m") == []

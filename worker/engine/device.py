@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from schemas.errors import ConfigurationError
 from schemas.job import Dtype
 from schemas.processors import usable_processors
+from schemas.signature import Agreement
 
 # What the weights are loaded as; those of products are then rounded to int8 from fp32.
 DTYPES = {
@@ -19,6 +20,10 @@ DTYPES = {
     "fp16": torch.float16,
     "int8": torch.float32,
 }
+
+# A precision that gives so many texts the label of fp32 stands for fp32, if it was tried on enough.
+SAME_LABELS = 0.995
+ENOUGH_TEXTS = 500
 
 # Tokens in a batch until a calibration has found the best number, see `worker.engine.calibrating`.
 # On a CPU 1,000 to 8,000 are alike and 32,000 clearly slower, because the activations no longer fit
@@ -55,8 +60,19 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def choose_dtype(wanted: Dtype, device: torch.device) -> Dtype:
-    """Return the precision to compute in: `auto` is bf16 on a GPU that has it, else fp32.
+def choose_dtype(
+    wanted: Dtype, device: torch.device, recorded: Mapping[str, Agreement] | None = None
+) -> Dtype:
+    """Return the precision to compute in.
+
+    `auto` is bf16 on a GPU that has it. On a CPU it is int8 or bf16 where the processor is made for
+    it and the model is known to give there the labels of fp32, else fp32. What is recorded of a
+    model can also speak against bf16 on a GPU.
+
+    Args:
+        wanted: What is asked for.
+        device: Where it is computed.
+        recorded: How far the model agrees with itself in fp32, by dtype.
 
     Raises:
         ConfigurationError: int8 is wanted, and the device cannot.
@@ -65,10 +81,21 @@ def choose_dtype(wanted: Dtype, device: torch.device) -> Dtype:
         _require_int8(device)
     if wanted != "auto":
         return wanted
-    # Emulated bf16, which `is_bf16_supported` counts by default, would be slower than fp32.
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16"
+    agreements = recorded or {}
+    if device.type == "cuda":
+        # Emulated bf16, which `is_bf16_supported` counts by default, would be slower than fp32.
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if fast and _agrees(agreements.get("bf16"), unknown=True) else "fp32"
+    for dtype, fast in _FAST_ON_CPU.items():
+        if fast() and _agrees(agreements.get(dtype), unknown=False):
+            return dtype
     return "fp32"
+
+
+def _agrees(found: Agreement | None, *, unknown: bool) -> bool:
+    if found is None or found.texts < ENOUGH_TEXTS:
+        return unknown
+    return found.same >= SAME_LABELS
 
 
 def _require_int8(device: torch.device) -> None:
@@ -80,6 +107,13 @@ def _require_int8(device: torch.device) -> None:
             "--dtype int8 needs a CPU with instructions for products of bytes (AVX-512 VNNI): use "
             "fp32, or bf16 where the CPU has that"
         )
+
+
+# What a CPU may be made for, the fastest first.
+_FAST_ON_CPU: Mapping[Dtype, Callable[[], bool]] = {
+    "int8": torch.cpu._is_vnni_supported,
+    "bf16": torch.cpu._is_avx512_bf16_supported,
+}
 
 
 def choose_token_budget(wanted: int | None, device: torch.device) -> int:

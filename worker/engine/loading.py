@@ -56,7 +56,7 @@ def load_engine(
         path: The folder.
         pin: The model version.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        dtype: What to compute in; `auto` for what suits the device.
+        dtype: What to compute in; `auto` for what suits device and model.
         token_budget: Most tokens in a batch; None for the default of the device.
         threads: Threads of torch on a CPU; 0 for one per core that this process may use.
 
@@ -71,7 +71,8 @@ def load_engine(
     if not family.half_precision and dtype in ("bf16", "fp16"):
         raise ModelIncompatible(f"models of type {pin.model_type} cannot compute in {dtype}")
     full_alone = dtype == "auto" and not family.half_precision
-    precision = choose_dtype("fp32" if full_alone else dtype, chosen)
+    recorded = pin.signature.precisions if pin.signature is not None else None
+    precision = choose_dtype("fp32" if full_alone else dtype, chosen, recorded)
     if chosen.type == "cpu":
         set_threads(threads)
     else:

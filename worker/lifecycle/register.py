@@ -4,13 +4,14 @@ The model is loaded as a worker loads it, and what it makes of the golden texts 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from schemas.errors import InputMissing, UsageError
 from schemas.job import ModelPin
+from schemas.labelled import read_labelled
 from schemas.locations import canonical
 from schemas.model_families import FAMILIES
 from schemas.model_files import pin_model
@@ -20,6 +21,7 @@ from schemas.settings import RegistrySettings, StorageSettings, WorkerSettings, 
 from schemas.signature import Signature
 from schemas.storage import Storage
 from worker.golden import make_golden, require_golden
+from worker.lifecycle.agreement import agreements
 from worker.lifecycle.publish import Draft, publish
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
@@ -38,6 +40,7 @@ def register(
     card: str | None = None,
     alias: str | None = None,
     documents: Mapping[str, bytes] | None = None,
+    texts: Sequence[str] = (),
 ) -> VersionManifest:
     """Register the model at `path`, and return its version.
 
@@ -51,6 +54,7 @@ def register(
         card: File of its model card; made of what is known when left out.
         alias: An alias to move to it.
         documents: What else is to be kept with it, by file name.
+        texts: What to compare lower precisions with fp32 on, if anything.
 
     Raises:
         BulkError: As `pin_model`, `load_model`, `publish` and `Registry.move`.
@@ -61,9 +65,13 @@ def register(
     settings = load(WorkerSettings)
     store = ModelStore(storage, settings.model_cache_dir)
     loaded = load_model(store, pin, dtype="fp32", device="cpu", threads=settings.torch_threads)
+    signature = _signature(loaded)
+    if texts:
+        precisions = agreements(store, loaded, texts)
+        signature = signature.model_copy(update={"precisions": precisions})
     documents = {
         **(documents or {}),
-        SIGNATURE: _signature(loaded).model_dump_json(indent=2).encode(),
+        SIGNATURE: signature.model_dump_json(indent=2).encode(),
     }
     measured = _metrics(storage, pin, metrics)
     if measured is not None:
@@ -153,6 +161,9 @@ def command(
     metrics: Annotated[str | None, typer.Option(help="Else metrics.json of PATH.")] = None,
     card: Annotated[str | None, typer.Option(help="A model card in Markdown.")] = None,
     alias: Annotated[str | None, typer.Option(help="An alias to move to it.")] = None,
+    precision_data: Annotated[
+        list[str] | None, typer.Option(help="Labelled texts to compare bf16 and int8 on.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Register a model and print NAME@VERSION.
@@ -162,7 +173,8 @@ def command(
     from worker.lifecycle.train import reporting_errors
 
     with reporting_errors():
-        registry = Registry(Storage(load(StorageSettings)), load(RegistrySettings).models_uri)
+        storage = Storage(load(StorageSettings))
+        registry = Registry(storage, load(RegistrySettings).models_uri)
         made = register(
             registry,
             path,
@@ -172,6 +184,7 @@ def command(
             metrics=metrics,
             card=card,
             alias=alias,
+            texts=read_labelled(storage, precision_data).texts if precision_data else (),
         )
         print(made.model_dump_json(indent=2) if as_json else made.ref)
 
