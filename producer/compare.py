@@ -17,17 +17,21 @@ from producer.compare_record import (
 )
 from producer.compare_rows import Pairing
 from producer.compare_shift import is_regression, with_shift
-from producer.compare_side import Side
+from producer.compare_side import Side, side
 from producer.compare_sketch import Sketch
 from schemas import layout
 from schemas.errors import UsageError
+from schemas.job import Manifest
 from schemas.parquet import decoding, open_parquet
+from schemas.storage import Storage
+from schemas.survey import survey
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 # Edges of the histogram of probabilities: most rows move little, those that move much matter.
 EDGES = (-1.0, -0.5, -0.25, -0.1, -0.05, -0.01, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 REGRESSION_BINS = 10
 MOVED_ROWS = 20
+FEW_MOVED_ROWS = 5
 NAMED_FILES = 10
 
 Progress = Callable[[int, int], None]
@@ -67,6 +71,22 @@ def compare(
         sums.add(rows)
         progress(sums.rows, of_all)
     return _comparison(pairing, sums)
+
+
+def compare_models(storage: Storage, manifest: Manifest) -> list[Comparison]:
+    """Compare each model of a job with its first; none where it has one model or no result yet.
+
+    Raises:
+        InputCorrupt: A result cannot be read.
+    """
+    if not manifest.spec.names or not survey(storage, manifest).results:
+        return []
+    first, *others = (side(storage, manifest, name) for name in manifest.spec.names)
+    return [
+        compare(first, other, most=FEW_MOVED_ROWS)
+        for other in others
+        if first.pin.problem_type == other.pin.problem_type
+    ]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -44,6 +44,11 @@ class Side:
         """What stands behind the names of its columns."""
         return self.manifest.spec.suffixes[self.place]
 
+    @property
+    def is_canary(self) -> bool:
+        """Whether the model has scored a sample of the rows alone."""
+        return self.manifest.spec.canary is not None and self.place > 0
+
     @cached_property
     def chunks_of_file(self) -> dict[str, list[int]]:
         """The chunks with a result of each file, in the order of its rows."""
@@ -61,7 +66,7 @@ class Side:
         """Yield what the model says of the rows of each chunk.
 
         The columns are `row` (within the file), `label`, `score`, `scores` where the job kept all,
-        `error`, and those of `extra` under their own names.
+        `n_tokens`, `error`, and those of `extra` under their own names.
 
         Raises:
             InputCorrupt: A result cannot be read.
@@ -81,13 +86,15 @@ class Side:
 
     def _read(self, chunk: int, extra: Sequence[str]) -> pl.DataFrame:
         uri, suffix = layout.result(self.manifest.spec.output, chunk), self.suffix
-        names = ["label", "score", "error"]
+        names = ["label", "score", "error", "n_tokens"]
         names += ["scores"] if self.manifest.spec.all_scores else []
         columns = {"row": "source_row"} | {name: f"{name}{suffix}" for name in names}
         with open_parquet(self.storage, uri) as file, decoding(uri):
             wanted = list(dict.fromkeys([*columns.values(), *extra]))
             frame = pl.DataFrame(file.read(columns=wanted, use_threads=False))
-        return frame.select(**{n: pl.col(c) for n, c in columns.items()}, **{n: n for n in extra})
+        frame = frame.select(**{n: pl.col(c) for n, c in columns.items()}, **{n: n for n in extra})
+        # Null outside the sample of a canary, which says nothing of those rows.
+        return frame.filter(pl.col("n_tokens").is_not_null()) if self.is_canary else frame
 
 
 def side(storage: Storage, manifest: Manifest, name: str | None = None) -> Side:

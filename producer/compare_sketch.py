@@ -79,6 +79,13 @@ def _bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
+def upper_border(number: int) -> float:
+    """Return what no value of a bin is above."""
+    if number > 0:
+        return float(SMALLEST * np.exp(number * _LOG_GAMMA))
+    return 0.0 if not number else -float(SMALLEST * np.exp((-number - 1) * _LOG_GAMMA))
+
+
 def _value_of(number: int) -> float:
     """Return the value in the middle of a bin, at most 1 % from all that it holds."""
     if not number:

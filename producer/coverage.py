@@ -25,7 +25,7 @@ CONCURRENT_MANIFESTS = 16
 # holds. A field that is not named here makes other rows, and so all files are scored anew.
 SAME_ROWS = frozenset(
     {
-        *("inputs", "output", "model", "further_models"),
+        *("inputs", "output", "model", "further_models", "canary"),
         *("chunk_rows", "token_budget", "priority"),
         *("skip_bad_files", "max_row_errors", "max_dead_chunks"),
     }
@@ -96,6 +96,8 @@ class Coverage:
 
 def rows_key(spec: JobSpec, models: Sequence[ModelPin]) -> RowsKey:
     """Return what two jobs have in common when they make the same rows of the same file."""
+    if spec.canary is not None:  # the columns of the first model are the same without it
+        models = models[:1]
     lengths = tuple(choose_max_length(model, spec.max_length) for model in models)
     names = sorted(JobSpec.model_fields.keys() - SAME_ROWS - {"max_length"})
     return models_digest(models), lengths, *(getattr(spec, name) for name in names)

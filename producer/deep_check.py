@@ -131,7 +131,8 @@ def _compare_model(
     differing = {
         again.row: text
         for again in rows
-        if (text := difference(kept.rows[again.row], again, pin, tolerance=tolerance))
+        if again.row in kept.rows
+        and (text := difference(kept.rows[again.row], again, pin, tolerance=tolerance))
     }
     if not differing:
         return None
@@ -140,7 +141,7 @@ def _compare_model(
     model = f"model {suffix.removeprefix('_')}" if suffix else "the model"
     message = (
         f"result of chunk {chunk} is not what {model} gives in {len(differing)} of "
-        f"{len(rows)} rows scored again: {'; '.join(told)}{more}"
+        f"{len(kept.rows)} rows scored again: {'; '.join(told)}{more}"
     )
     return Finding(kind=FindingKind.RESCORED, chunk=chunk, count=len(differing), message=message)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from schemas.chunks import Chunk
 from schemas.job import Record
 
 # Findings of one kind that are kept with their message; the others are counted.
@@ -40,6 +41,12 @@ class Finding(Record):
     message: str
     chunk: int | None = None
     count: int = 1
+
+
+def of_result(kind: FindingKind, chunk: Chunk, text: str, count: int) -> Finding:
+    """Return what is wrong with the result of a chunk, as in `lacks 3 rows`."""
+    message = f"result of chunk {chunk.index} {text}"
+    return Finding(kind=kind, chunk=chunk.index, count=count, message=message)
 
 
 @dataclass(slots=True)

@@ -64,6 +64,9 @@ def forecast(
     lengths = [choose_max_length(model, spec.max_length) for model in models]
     for model in models:
         require_precision(model, spec.dtype)
+    shares = [1.0 for _ in models]
+    if spec.canary is not None:
+        shares[1] = spec.canary.percent / 100
     found = take_inventory(storage, spec, progress)
     plan = make_plan(found.footers, spec.chunk_rows)
     return Forecast(
@@ -73,12 +76,12 @@ def forecast(
         text_bytes=plan.text_bytes,
         tokens=sum(
             estimate_tokens(
-                rows=plan.rows,
-                text_bytes=plan.text_bytes,
+                rows=round(plan.rows * share),
+                text_bytes=round(plan.text_bytes * share),
                 max_length=length,
                 long_text=spec.long_text,
             )
-            for length in lengths
+            for length, share in zip(lengths, shares, strict=True)
         ),
         skipped_files=tuple(found.skipped),
         model=", ".join(model.ref for model in models),
@@ -94,7 +97,7 @@ def forecast(
                 labels=model.labels,
                 max_length=length,
             )
-            for name, model, length in zip(spec.model_names, models, lengths, strict=False)
+            for name, model, length in zip(spec.names, models, lengths, strict=False)
         ),
     )
 

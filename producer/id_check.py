@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from producer.findings import Finding, FindingKind
-from producer.result_check import row_ranges
+from producer.row_check import row_ranges
 from schemas.chunks import Chunk
 from schemas.errors import InputChanged, InputCorrupt, InputMissing
 from schemas.job import InputFile

@@ -12,6 +12,7 @@ from schemas.finalize import read_summary
 from schemas.job import JobId, Manifest, Priority, Record, parse_record
 from schemas.job_status import JobStatus
 from schemas.manifest import read_chunks
+from schemas.model_account import ModelAccount
 from schemas.results import ResultAccount, read_account
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
@@ -68,11 +69,13 @@ class JobDetails(Record):
 
     Attributes:
         workers: Those that hold a lease now, or scored it if it has ended.
+        models: What each of several models came to, once it has ended.
         files: Number of input files, whose list is left out of `manifest`.
     """
 
     job: JobReport
     workers: tuple[str, ...]
+    models: tuple[ModelAccount, ...]
     files: int
     manifest: Manifest
 
@@ -104,14 +107,17 @@ def job_details(deployment: Deployment, manifest: Manifest) -> JobDetails:
     """Return where a job is, who works on it and what it is."""
     report = job_report(deployment, manifest)
     workers: tuple[str, ...] = ()
+    models: tuple[ModelAccount, ...] = ()
     if report.closed_at is not None:
         with contextlib.suppress(PermanentError):  # a halted job may have ended without a summary
-            workers = read_summary(deployment.storage, report.output).workers
+            summary = read_summary(deployment.storage, report.output)
+            workers, models = summary.workers, summary.models
     elif report.source == "ledger":
         workers = tuple(deployment.ledger.workers(manifest.job_id))
     return JobDetails(
         job=report,
         workers=workers,
+        models=models,
         files=len(manifest.files),
         manifest=manifest.model_copy(update={"files": ()}),
     )

@@ -84,11 +84,14 @@ def _parts(storage: Storage, manifest: Manifest) -> Iterator[list[pl.DataFrame]]
 
 
 def _count(storage: Storage, uri: str, suffixes: Sequence[str]) -> list[pl.DataFrame]:
-    names = [f"{name}{suffix}" for suffix in suffixes for name in ("label", "score", "error")]
+    names = [
+        f"{name}{suffix}" for suffix in suffixes for name in ("label", "score", "error", "n_tokens")
+    ]
     with open_parquet(storage, uri) as file, decoding(uri):
         frame = pl.DataFrame(file.read(columns=names))
     return [
-        frame.select(label=f"label{suffix}", score=f"score{suffix}", error=f"error{suffix}")
+        frame.filter(pl.col(f"n_tokens{suffix}").is_not_null())
+        .select(label=f"label{suffix}", score=f"score{suffix}", error=f"error{suffix}")
         .group_by("label", "error")
         .agg(
             pl.len().cast(pl.UInt64).alias("rows"),

@@ -49,7 +49,10 @@ class ModelSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSample:
-    """Rows of one chunk's result, the same for each model, in the order of the manifest."""
+    """Rows of one chunk's result by each model, in the order of the manifest.
+
+    The same rows for each; of a canary those that are in its sample as well.
+    """
 
     chunk: int
     models: tuple[ModelSample, ...]
@@ -123,6 +126,7 @@ def _rows_of(frame: pl.DataFrame, suffix: str) -> dict[int, ResultRow]:
     """Return the rows as the model whose columns have this suffix has them."""
     columns = {field.name: f"{field.name}{suffix}" for field in fields(ResultRow)}
     columns["source_row"] = "source_row"
+    frame = frame.filter(pl.col(f"n_tokens{suffix}").is_not_null())  # what a canary has scored
     there = {name: pl.col(c) for name, c in columns.items() if c in frame.columns}
     rows = [ResultRow(**values) for values in frame.select(**there).iter_rows(named=True)]
     return {row.source_row: row for row in rows}

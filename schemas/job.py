@@ -31,6 +31,8 @@ BUDGETS: Final = ("max_row_errors", "max_dead_chunks")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
 # encoder on a CPU, a second or two on a GPU.
 DEFAULT_CHUNK_ROWS = 2_000
+# What the columns of a canary end with.
+CANARY_NAME: Final = "canary"
 
 
 class ErrorBudget(Record):
@@ -48,11 +50,20 @@ class ErrorBudget(Record):
         return min(limits, default=None)
 
 
+class Canary(Record):
+    """The rows that a second model scores as well: a share of all, drawn by a seed."""
+
+    percent: float = Field(gt=0, le=100)
+    seed: int = Field(default=0, ge=0)
+
+
 class JobSpec(Record):
     """What the submitter asked for.
 
     `further_models` and `model_names`, one name for each model, are there only in a job of several
-    models: whoever knows of one model alone refuses such a job, and reads all others.
+    models: whoever knows of one model alone refuses such a job, and reads all others. With a
+    `canary` there is one further model, without a name of its own: it scores a sample of the rows,
+    and what becomes of them is decided by the first model alone.
     """
 
     inputs: tuple[str, ...] = Field(min_length=1)
@@ -72,6 +83,7 @@ class JobSpec(Record):
     max_row_errors: ErrorBudget | None = None
     max_dead_chunks: ErrorBudget | None = None
     priority: Priority = "normal"
+    canary: Canary | None = Field(default=None, exclude_if=not_)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -80,12 +92,19 @@ class JobSpec(Record):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What stands behind the names of each model's columns: nothing, where it is the only."""
-        return tuple(f"_{name}" for name in self.model_names) or ("",)
+        """What stands behind the names of each model's columns, nothing for plain ones."""
+        return tuple(f"_{name}" if name else "" for name in self.names) or ("",)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each of several models is called; beside a canary the first has no name."""
+        return ("", CANARY_NAME) if self.canary else self.model_names
 
     @model_validator(mode="after")
     def _several_models_have_names(self) -> Self:
-        named = len(self.models) if self.further_models else 0
+        if self.canary is not None and len(self.models) != 2:
+            raise ValueError(f"a canary beside {len(self.models) - 1} models")
+        named = len(self.models) if self.further_models and not self.canary else 0
         if len(self.model_names) != named:
             raise ValueError(f"{len(self.models)} models, {len(self.model_names)} names of models")
         return self

@@ -44,8 +44,9 @@ class ResultAccount(Record):
     `rows` = `rows_scored` + the sum of `errors`.
 
     Of several models a row is scored when all have scored it, and else has the error of the first
-    that has not; `tokens` are those of all models together, a row is truncated when it was for one
-    of them, and `models` says it of each by itself. `model_digest` is that of the manifest.
+    that has not; beside a canary, the first alone decides. `tokens` are those of all models
+    together, a row is truncated when it was for one of them, and `models` says it of each by
+    itself. `model_digest` is that of the manifest.
     """
 
     version: Literal[1] = RESULT_VERSION
@@ -76,29 +77,35 @@ def result_schema(
     Args:
         id_fields: The id columns.
         all_scores: Whether there is a score for every label.
-        suffixes: What stands behind the names of each model's columns. Of several models, the last
-            column is the error of the row: that of the first model that has not scored it.
+        suffixes: What stands behind the names of each model's columns. Where none has plain names
+            the last column is the error of the row: that of the first model that has not scored it.
+            Beside plain names others are of a canary, whose columns are null outside its sample.
     """
-    models = [field for suffix in suffixes for field in _model_fields(suffix, all_scores)]
+    plain = "" in suffixes
+    models = [
+        field
+        for suffix in suffixes
+        for field in _model_fields(suffix, all_scores, sampled=plain and suffix != "")
+    ]
     return pa.schema(
         [
             *id_fields,
             pa.field("source_file", pa.string(), nullable=False),
             pa.field("source_row", pa.int64(), nullable=False),
             *models,
-            *([pa.field("error", pa.string())] if len(suffixes) > 1 else []),
+            *([] if plain else [pa.field("error", pa.string())]),
         ]
     )
 
 
-def _model_fields(suffix: str, all_scores: bool) -> list[pa.Field]:
+def _model_fields(suffix: str, all_scores: bool, *, sampled: bool) -> list[pa.Field]:
     scores = [pa.field(f"scores{suffix}", pa.list_(pa.float32()))] if all_scores else []
     return [
         pa.field(f"label{suffix}", pa.string()),
         pa.field(f"score{suffix}", pa.float32()),
         *scores,
-        pa.field(f"n_tokens{suffix}", pa.int32(), nullable=False),
-        pa.field(f"truncated{suffix}", pa.bool_(), nullable=False),
+        pa.field(f"n_tokens{suffix}", pa.int32(), nullable=sampled),
+        pa.field(f"truncated{suffix}", pa.bool_(), nullable=sampled),
         pa.field(f"error{suffix}", pa.string()),
     ]
 

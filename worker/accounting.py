@@ -20,11 +20,14 @@ class _Sums:
     errors: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     truncated_rows: int = 0
+    asked: int = 0
+    compared: int = 0
+    agreed: int = 0
 
     def add(self, errors: pa.ChunkedArray, tokens: int, truncated: pa.ChunkedArray) -> None:
         self.errors.update(errors.drop_null().to_pylist())
         self.tokens += tokens
-        self.truncated_rows += pc.sum(truncated).as_py()
+        self.truncated_rows += pc.sum(truncated).as_py() or 0
 
     def sorted_errors(self) -> dict[str, int]:
         return dict(sorted(self.errors.items()))
@@ -48,13 +51,18 @@ class Accounting:
     def add(self, rows: pa.Table) -> None:
         """Take rows of the result."""
         suffixes = self._manifest.spec.suffixes
-        tokens = [pc.sum(rows.column(f"n_tokens{suffix}")).as_py() for suffix in suffixes]
+        # A canary may have no row of these in its sample.
+        tokens = [pc.sum(rows.column(f"n_tokens{suffix}")).as_py() or 0 for suffix in suffixes]
         truncated = [rows.column(f"truncated{suffix}") for suffix in suffixes]
         self._rows += rows.num_rows
-        self._together.add(rows.column("error"), sum(tokens), reduce(pc.or_, truncated))
+        self._together.add(rows.column("error"), sum(tokens), reduce(pc.or_kleene, truncated))
         for place, suffix in enumerate(suffixes):
             errors = rows.column(f"error{suffix}")
             self._each[place].add(errors, tokens[place], truncated[place])
+            self._each[place].asked += rows.num_rows - rows.column(f"n_tokens{suffix}").null_count
+            same = pc.equal(rows.column(f"label{suffixes[0]}"), rows.column(f"label{suffix}"))
+            self._each[place].compared += rows.num_rows - same.null_count
+            self._each[place].agreed += pc.sum(same).as_py() or 0
 
     def account(
         self, chunk: Chunk, *, generation: int, attempt: int, seconds: float, worker: str
@@ -84,19 +92,19 @@ class Accounting:
     def _by_model(self) -> tuple[ModelAccount, ...]:
         """Return the account of each of several models; a model alone has no name, and none."""
         manifest = self._manifest
-        named = zip(
-            manifest.spec.model_names, manifest.models, self._models, self._each, strict=False
-        )
+        named = zip(manifest.spec.names, manifest.models, self._models, self._each, strict=False)
         return tuple(
             ModelAccount(
                 name=name,
                 model=pin.ref,
                 model_digest=pin.digest,
-                rows_scored=self._rows - sums.errors.total(),
+                rows_scored=sums.asked - sums.errors.total(),
                 errors=sums.sorted_errors(),
                 tokens=sums.tokens,
                 truncated_rows=sums.truncated_rows,
                 dtype=model.engine.dtype,
+                rows_compared=None if place == 0 else sums.compared,
+                rows_agreed=None if place == 0 else sums.agreed,
             )
-            for name, pin, model, sums in named
+            for place, (name, pin, model, sums) in enumerate(named)
         )

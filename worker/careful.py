@@ -14,7 +14,7 @@ from schemas.parquet import open_parquet
 from schemas.storage import ObjectStat, Storage
 from schemas.trail import PIECE_ROWS, WRITING, Place, Trail, pieces
 from worker.reader import Window, read_windows
-from worker.result_rows import TokenizedWindow, tokenize
+from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.texts import Texts
 from worker.tokenizer import Tokenizer
 
@@ -68,7 +68,8 @@ def careful_windows(
                 for first, last in pieces(notes.trail, window.row_start, end):
                     notes.note(Place(stage="scoring", start=first, stop=last))
                     piece = _piece(window, first, last, notes.trail.bad)
-                    yield tokenize(piece, tokenizers, manifest.spec.long_text)
+                    samples = window_samples(manifest, part, piece)
+                    yield tokenize(piece, tokenizers, manifest.spec.long_text, samples)
                 notes.note(reading.model_copy(update={"start": end}))
     notes.note(WRITING)
 

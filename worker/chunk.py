@@ -25,7 +25,7 @@ from worker.reader import (
     WINDOW_ROWS,
     read_windows,
 )
-from worker.result_rows import TokenizedWindow, tokenize
+from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
 from worker.tokenizer import Tokenizer, alike
 from worker.writer import ResultWriter
@@ -127,4 +127,6 @@ def _tokenized(
     )
     with contextlib.closing(windows):
         for window in windows:
-            yield tokenize(window, tokenizers, manifest.spec.long_text)
+            yield tokenize(
+                window, tokenizers, manifest.spec.long_text, window_samples(manifest, chunk, window)
+            )

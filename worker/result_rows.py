@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from schemas.canary import samples_of
+from schemas.chunks import Chunk
 from schemas.errors import RowError
-from schemas.job import LongText
+from schemas.job import LongText, Manifest
 from schemas.results import result_schema
 from worker.distinct import Distinct, distinct
 from worker.encoded import Encoded
@@ -32,12 +34,14 @@ class TokenizedTexts:
         encoded: Token ids of the rows without an error, in their order.
         places: int64 [rows without an error], where they stand in the window.
         different: Which of the passages have the same tokens.
+        sample: bool [rows], the rows that the model is asked about; None for all.
     """
 
     errors: list[RowError | None]
     encoded: Encoded
     places: NDArray[np.int64]
     different: Distinct
+    sample: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,19 @@ class TokenizedWindow:
     texts: tuple[TokenizedTexts, ...]
 
 
+def window_samples(
+    manifest: Manifest, chunk: Chunk, window: Window
+) -> tuple[NDArray[np.bool_] | None, ...]:
+    """Return for each model which rows of a window it is asked about; None for all of them."""
+    rows = np.arange(window.row_start, window.row_start + len(window), dtype=np.int64)
+    return samples_of(manifest.spec, manifest.files[chunk.file].uri, rows)
+
+
 def tokenize(
-    window: Window, tokenizers: Sequence[Tokenizer], long_text: LongText
+    window: Window,
+    tokenizers: Sequence[Tokenizer],
+    long_text: LongText,
+    samples: Sequence[NDArray[np.bool_] | None] = (),
 ) -> TokenizedWindow:
     """Tokenize the rows of a window that have a text, equal texts once by each tokenizer.
 
@@ -66,22 +81,34 @@ def tokenize(
         window: The rows.
         tokenizers: That of each model; one that is there twice does its work once.
         long_text: What becomes of long texts.
+        samples: For each model the rows that it is asked about [rows], None for all of them, as
+            when left out.
     """
-    made = {
-        tokenizer: _tokenized(window.texts, tokenizer, long_text)
-        for tokenizer in dict.fromkeys(tokenizers)
-    }
+    samples = samples or (None,) * len(tokenizers)
+    whole = [t for t, sample in zip(tokenizers, samples, strict=True) if sample is None]
+    made = {t: _tokenized(window.texts, t, long_text) for t in dict.fromkeys(whole)}
     return TokenizedWindow(
         row_start=window.row_start,
         rows=len(window),
         ids=window.ids,
-        texts=tuple(made[tokenizer] for tokenizer in tokenizers),
+        texts=tuple(
+            made[tokenizer]
+            if sample is None
+            else _tokenized(window.texts, tokenizer, long_text, sample)
+            for tokenizer, sample in zip(tokenizers, samples, strict=True)
+        ),
     )
 
 
-def _tokenized(given: Texts, tokenizer: Tokenizer, long_text: LongText) -> TokenizedTexts:
-    errors = list(given.errors)
-    candidates = [i for i, error in enumerate(errors) if error is None]
+def _tokenized(
+    given: Texts,
+    tokenizer: Tokenizer,
+    long_text: LongText,
+    sample: NDArray[np.bool_] | None = None,
+) -> TokenizedTexts:
+    asked = np.ones(len(given.errors), dtype=bool) if sample is None else sample
+    errors = [error if wanted else None for error, wanted in zip(given.errors, asked, strict=True)]
+    candidates = [i for i in np.flatnonzero(asked).tolist() if errors[i] is None]
     texts = [given.values[i] for i in candidates]
     different = distinct(texts)
     encoded = tokenizer.encode([texts[i] for i in different.firsts], long_text)
@@ -94,6 +121,7 @@ def _tokenized(given: Texts, tokenizer: Tokenizer, long_text: LongText) -> Token
         encoded=encoded,
         places=np.asarray(candidates, dtype=np.int64)[~failed],
         different=distinct(ids.tobytes() for ids in encoded.ids),
+        sample=sample,
     )
 
 
@@ -117,9 +145,9 @@ def result_rows(
     columns |= {
         "source_file": pa.repeat(pa.scalar(source_file), rows),
         "source_row": pa.array(np.arange(row_start, row_start + rows, dtype=np.int64)),
-        # That of the first model that has one: where there is one model, its own column.
-        "error": pc.coalesce(*(model["error"] for model in models.values())),
     }
+    if "" not in models:  # else the error of the row is that of the model with plain names
+        columns["error"] = pc.coalesce(*(model["error"] for model in models.values()))
     for suffix, model in models.items():
         columns |= {f"{name}{suffix}": values for name, values in model.items()}
     schema = result_schema(list(window.ids.schema), all_scores=all_scores, suffixes=tuple(models))
@@ -136,7 +164,8 @@ def model_columns(
 ) -> Columns:
     """Return what a model says of each row of a window, in order.
 
-    A row that has no score has an error, no label, no tokens and is not truncated.
+    A row that has no score has an error, no label, no tokens and is not truncated; one that the
+    model is not asked about has nothing.
 
     Args:
         texts: What the model was given.
@@ -164,13 +193,14 @@ def model_columns(
     label_index = spread(scored.label_index, NO_LABEL)
     unscored = np.ones(rows, dtype=bool)
     unscored[places] = False
+    unasked = np.zeros(rows, dtype=bool) if texts.sample is None else ~texts.sample
     columns = {
         "label": pa.array(labels, pa.string()).take(
             pa.array(label_index, mask=label_index == NO_LABEL)
         ),
         "score": pa.array(spread(scored.score, 0), mask=unscored),
-        "n_tokens": pa.array(spread(texts.encoded.tokens(), 0)),
-        "truncated": pa.array(spread(texts.encoded.truncated, False)),
+        "n_tokens": pa.array(spread(texts.encoded.tokens(), 0), mask=unasked),
+        "truncated": pa.array(spread(texts.encoded.truncated, False), mask=unasked),
         "error": pa.array(errors, pa.string()),
     }
     if all_scores:

@@ -16,6 +16,7 @@ from producer.cli.terminal import (
     row_range,
     say,
 )
+from producer.cli.watching import came_to
 
 if TYPE_CHECKING:
     from producer.job_report import ChunkReport, JobDetails
@@ -123,6 +124,7 @@ def job_facts(details: "JobDetails") -> dict[str, object]:
         "tokens": f"{job.tokens:,} ({job.truncated_rows:,} rows truncated)",
         "rate": rate and f"{rate:,.0f} tokens/s by one worker while it scores",
         **model_facts(manifest),
+        **came_to(details.models),
         "input": ", ".join(manifest.spec.inputs),
         "output": job.output,
         "files": f"{details.files:,}, {len(manifest.skipped):,} skipped",
@@ -141,6 +143,8 @@ def model_facts(manifest: "Manifest") -> dict[str, object]:
         name = f" {suffix.removeprefix('_')}" if suffix else ""
         facts[f"model{name}"] = f"{model.ref}, digest {model.digest[:12]}"
         facts[f"labels{name}"] = ", ".join(model.labels)
+    if canary := manifest.spec.canary:
+        facts["canary scores"] = f"{canary.percent:g} % of the rows, drawn by seed {canary.seed}"
     return facts
 
 

@@ -6,7 +6,7 @@ nothing heavy: this module is loaded for `--help`.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -16,7 +16,7 @@ import typer
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from schemas.job import ErrorBudget, JobSpec, Priority
+    from schemas.job import Canary, ErrorBudget, JobSpec, Priority
 
 CORPUS = "Corpus"
 SCORING = "Scoring"
@@ -122,6 +122,36 @@ class ScoringOptions:
             show_default=False,
         ),
     ]
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            "--canary",
+            metavar="REF",
+            help="A second model that scores a sample of the rows, into columns that end in "
+            "_canary; it decides nothing about the job.",
+            rich_help_panel=SCORING,
+            show_default=False,
+        ),
+    ] = None
+    canary_share: Annotated[
+        str,
+        typer.Option(
+            "--canary-share",
+            metavar="P%",
+            help="How many of the rows that are.",
+            rich_help_panel=SCORING,
+        ),
+    ] = "5%"
+    canary_seed: Annotated[
+        int,
+        typer.Option(
+            "--canary-seed",
+            min=0,
+            metavar="N",
+            help="Another seed takes other rows.",
+            rich_help_panel=SCORING,
+        ),
+    ] = 0
     max_length: Annotated[
         int | None,
         typer.Option(
@@ -209,11 +239,13 @@ class ScoringOptions:
         from schemas.named_models import named_models
 
         models = named_models(self.model)
+        canary = parse_canary(self.model, self.canary, self.canary_share, self.canary_seed)
+        beside = models.refs[1:] if self.canary is None else (self.canary,)
         return JobSpec(
             inputs=tuple(canonical(uri) for uri in self.input),
             output=canonical(output),
             model=models.refs[0],
-            further_models=models.refs[1:],
+            further_models=beside,
             model_names=models.names,
             text_column=self.text_column,
             id_columns=tuple(self.id_column),
@@ -227,6 +259,7 @@ class ScoringOptions:
             max_row_errors=parse_error_budget("--max-row-errors", self.max_row_errors),
             max_dead_chunks=parse_error_budget("--max-dead-chunks", self.max_dead_chunks),
             priority=priority,
+            canary=canary,
         )
 
 
@@ -249,6 +282,27 @@ def parse_error_budget(option: str, text: str | None) -> "ErrorBudget | None":
         raise UsageError(
             f"{option} {text}: give a number such as 100, or a share of all such as 0.5%"
         ) from None
+
+
+def parse_canary(models: Sequence[str], ref: str | None, share: str, seed: int) -> "Canary | None":
+    """Return which rows a canary scores, None without one.
+
+    Raises:
+        UsageError: The share is none, or there are several models beside it.
+    """
+    from schemas.job import Canary
+
+    if ref is None:
+        return None
+    if len(models) > 1:
+        raise UsageError("--canary goes with one --model: several score every row anyhow")
+    try:
+        percent = float(share.strip().removesuffix("%")) if share.strip().endswith("%") else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:
+        raise UsageError(f"--canary-share {share}: give a share of the rows such as 5%")
+    return Canary(percent=percent, seed=seed)
 
 
 def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:

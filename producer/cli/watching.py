@@ -1,6 +1,6 @@
 """`watch` and `wait`: follow a job to its end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from producer.deployment import Deployment
     from producer.progress import Progress
     from schemas.job import Manifest
+    from schemas.model_account import ModelAccount
     from schemas.summary import Summary
 
 PANEL = "Follow jobs"
@@ -154,6 +155,19 @@ def way_back(job_id: str) -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
+def came_to(models: "Sequence[ModelAccount]") -> dict[str, object]:
+    """Return what each of several models came to as names and values to print."""
+    facts: dict[str, object] = {}
+    for model in models:
+        asked = model.rows_scored + sum(model.errors.values())
+        text = f"{model.rows_scored:,} of {asked:,} rows"
+        if model.rows_compared:
+            share = (model.rows_agreed or 0) / model.rows_compared
+            text += f"; the label of the first model in {share:.2%} of {model.rows_compared:,}"
+        facts[f"scored by {model.name or 'the first model'}"] = text
+    return facts
+
+
 def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
     """Return the summary as names and values to print."""
     took = (summary.finished_at - summary.created_at).total_seconds()
@@ -167,7 +181,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         "  with an error": f"{summary.rows_error:,} ({counts(summary.errors)})",
         "  in dead chunks": f"{summary.rows_dead:,} ({counts(summary.dead_by_code)})",
         "  not scored": summary.rows_missing,
-        **{f"scored by {model.name}": model.rows_scored for model in summary.models},
+        **came_to(summary.models),
         "chunks": f"{summary.chunks_succeeded:,} succeeded, {summary.chunks_dead:,} dead, "
         f"{missing:,} not scored{f', {damaged:,} damaged' if damaged else ''}",
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",

@@ -30,6 +30,8 @@ def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
     models = bench.cli("compare", "both", "--json")
     mixed = bench.cli("compare", "both", "old", "--suffix", "old", "--json")
     shown = bench.cli("compare", "both", "--suffix", "new", "--suffix", "old", "--rows", "3")
+    drifted = bench.cli("report", str(tmp_path / "new"), "--reference", "old")
+    stable = bench.cli("report", str(tmp_path / "old"), "--reference", "old", "--json")
     alone_is_refused = bench.cli("compare", "old")
     unknown_is_refused = bench.cli("compare", "both", "--suffix", "old", "--suffix", "newest")
 
@@ -46,6 +48,12 @@ def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
     assert shown.exit_code == 0, shown
     assert "same label" in shown.stdout, shown
     assert shown.stdout.count(str(bench.corpus)) == 3, shown
+    assert "drift since job old" in drifted.stdout, drifted
+    assert [(d["of"], d["psi"]) for d in stable.json()["drift"]["drifts"]] == [
+        ("labels", 0),
+        ("scores", 0),
+        ("lengths", 0),
+    ]
     assert alone_is_refused.exit_code == 2, alone_is_refused
     assert "has one model" in alone_is_refused.stderr
     assert unknown_is_refused.exit_code == 2, unknown_is_refused

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.agreement import cohen_kappa, share_of
@@ -156,6 +156,7 @@ def test_jobs_that_cannot_be_compared_are_refused_with_what_to_do(tmp_path: Path
     assert compared(a, elsewhere, on="id").rows == 4
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 60), unique=True), st.lists(st.integers(0, 60), unique=True))
 def test_frames_in_step_hold_every_row_once_and_both_sides_of_a_row_together(
     left: list[int], right: list[int]
@@ -173,6 +174,7 @@ def test_frames_in_step_hold_every_row_once_and_both_sides_of_a_row_together(
     assert sorted(together) == sorted(set(left) & set(right))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))
 def test_a_quantile_is_within_one_percent(values: list[float]) -> None:
     sketch = Sketch()

@@ -13,7 +13,8 @@ import pytest
 from producer.findings import KEPT_PER_KIND, FindingKind
 from producer.manifest import create_job
 from producer.record_check import check_counted, read_counted
-from producer.result_check import check_result, row_ranges
+from producer.result_check import check_result
+from producer.row_check import row_ranges
 from producer.span_check import CHUNKS_PER_SPAN
 from producer.verify import VerifyReport, verify
 from schemas import layout
