@@ -22,10 +22,7 @@ from worker.lifecycle.bootstrap import (
     wilson,
 )
 from worker.lifecycle.evaluated_rows import EvaluatedRows
-from worker.lifecycle.quality_tables import binary_tables, confusion_table, table_metrics
-
-# Draws for areas under curves, each of which sorts all rows.
-CURVE_RESAMPLES = 200
+from worker.lifecycle.quality_tables import areas, binary_tables, confusion_table, table_metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +72,8 @@ def _single_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         asked, said, labels=range(count), zero_division=0
     )
-    areas = _areas(rows, np.eye(count)[asked], np.arange(len(rows)))
+    one_hot = np.eye(count)[asked] > 0
+    under_curves = _label_areas(rows, one_hot)
     found: dict[str, float | None] = {
         "accuracy": float(metrics.accuracy_score(asked, said)),
         "balanced_accuracy": float(recall[support > 0].mean()),
@@ -84,7 +82,7 @@ def _single_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
         "macro_f1": float(f1[present].mean()),
         "weighted_f1": float(np.average(f1, weights=support)),
         "mcc": float(metrics.matthews_corrcoef(asked, said)),
-        **_macro_areas(areas),
+        **_of_labels(under_curves),
     }
     intervals = bootstrap(
         lambda draw: table_metrics(
@@ -98,10 +96,10 @@ def _single_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
         for metric, of in (("precision", table[:, i].sum()), ("recall", table[i].sum())):
             _set(intervals, f"labels.{name}.{metric}", wilson(table[i, i], int(of)))
     _set(intervals, "accuracy", wilson(np.trace(table), len(rows)))
-    intervals |= _area_intervals(rows, np.eye(count)[asked], seed, resamples)
+    intervals |= _area_intervals(rows, one_hot, seed, resamples)
     return Quality(
         metrics=found,
-        labels=_labels(rows.labels, precision, recall, f1, support, areas),
+        labels=_labels(rows.labels, precision, recall, f1, support, under_curves),
         confusion=table.tolist(),
         intervals=intervals,
     )
@@ -114,7 +112,7 @@ def _multi_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
     )
     present = np.flatnonzero(asked.sum(axis=0) + said.sum(axis=0))
     exact = (asked == said).all(axis=1) & rows.scored
-    areas = _areas(rows, asked, np.arange(len(rows)))
+    under_curves = _label_areas(rows, asked)
     found: dict[str, float | None] = {
         "subset_accuracy": float(exact.mean()),
         "jaccard": float(rows.merits.mean()),
@@ -124,7 +122,7 @@ def _multi_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
         "micro_f1": float(metrics.f1_score(asked, said, average="micro", zero_division=0)),
         "macro_f1": float(f1[present].mean()) if len(present) else 0.0,
         "weighted_f1": float(np.average(f1, weights=support)),
-        **_macro_areas(areas),
+        **_of_labels(under_curves),
     }
     intervals = bootstrap(
         lambda draw: binary_tables(asked[draw], said[draw], rows.labels),
@@ -135,7 +133,7 @@ def _multi_label(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
     _set(intervals, "subset_accuracy", wilson(exact.sum(), len(rows)))
     _set(intervals, "jaccard", bootstrap_mean(rows.merits, seed=seed, resamples=resamples))
     intervals |= _area_intervals(rows, asked, seed, resamples)
-    labels = _labels(rows.labels, precision, recall, f1, support, areas)
+    labels = _labels(rows.labels, precision, recall, f1, support, under_curves)
     return Quality(metrics=found, labels=labels, intervals=intervals)
 
 
@@ -160,40 +158,42 @@ def _regression(rows: EvaluatedRows, seed: int, resamples: int) -> Quality:
     )
 
 
-def _areas(rows: EvaluatedRows, asked: NDArray[Any], draw: Rows) -> list[dict[str, float | None]]:
-    """Return the areas under ROC and precision-recall curve of each label against the rest."""
-    kept = draw[rows.scored[draw]]
-    wanted, scores = asked[kept], rows.scores[kept]
-    found = []
-    for column in range(len(rows.labels)):
-        truth, score = wanted[:, column], scores[:, column]
-        both = 0 < truth.sum() < len(truth)
-        found.append(
-            {
-                "roc_auc": float(metrics.roc_auc_score(truth, score)) if both else None,
-                "pr_auc": float(metrics.average_precision_score(truth, score)) if both else None,
-            }
-        )
-    return found
+def _label_areas(rows: EvaluatedRows, asked: NDArray[np.bool_]) -> list[dict[str, float | None]]:
+    """Return the areas under the curves of each label against the rest, of the scored rows."""
+    wanted, scores = asked[rows.scored], rows.scores[rows.scored]
+    both = [bool(truth.any() and not truth.all()) for truth in wanted.T]
+    return [
+        {
+            "roc_auc": float(metrics.roc_auc_score(truth, score)) if there else None,
+            "pr_auc": float(metrics.average_precision_score(truth, score)) if there else None,
+        }
+        for truth, score, there in zip(wanted.T, scores.T, both, strict=True)
+    ]
 
 
-def _macro_areas(areas: list[dict[str, float | None]]) -> dict[str, float | None]:
-    """Return the means over labels; of two that exclude each other the ROC areas are equal."""
+def _macro_areas(roc: Any, precision: Any) -> dict[str, float | None]:
+    """Return the means over labels [labels]; of two that exclude each other the ROC's are equal."""
     found: dict[str, float | None] = {}
-    for name in ("roc_auc", "pr_auc"):
-        known = [area for each in areas if (area := each[name]) is not None]
-        found[name] = float(np.mean(known)) if known else None
+    for name, given in (("roc_auc", roc), ("pr_auc", precision)):
+        known = np.array(given, dtype=float)
+        known = known[~np.isnan(known)]
+        found[name] = float(known.mean()) if len(known) else None
     return found
+
+
+def _of_labels(found: list[dict[str, float | None]]) -> dict[str, float | None]:
+    return _macro_areas([each["roc_auc"] for each in found], [each["pr_auc"] for each in found])
 
 
 def _area_intervals(
-    rows: EvaluatedRows, asked: NDArray[Any], seed: int, resamples: int
+    rows: EvaluatedRows, asked: NDArray[np.bool_], seed: int, resamples: int
 ) -> dict[str, Interval]:
+    wanted, scores = asked[rows.scored], rows.scores[rows.scored]
     return bootstrap(
-        lambda draw: _macro_areas(_areas(rows, asked, draw)),
-        len(rows),
+        lambda draw: _macro_areas(*areas(wanted[draw], scores[draw])),
+        len(wanted),
         seed=seed,
-        resamples=min(resamples, CURVE_RESAMPLES),
+        resamples=resamples,
     )
 
 

@@ -1,4 +1,4 @@
-"""F1 and its like from counts alone, for bootstraps: a thousand draws in the time of one pass.
+"""Metrics in the fewest operations, for bootstraps, which work them out a thousand times.
 
 The same figures as scikit-learn's, which a test holds them to.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Counts = NDArray[np.int64]
 
@@ -36,6 +37,30 @@ def binary_tables(
     wanted, given = asked.sum(axis=0), said.sum(axis=0)
     micro = _ratio(2 * hits.sum(), wanted.sum() + given.sum())
     return {"micro_f1": float(micro)} | _f1(hits, wanted, given, labels)
+
+
+def areas(
+    asked: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the areas under ROC and precision-recall curve of each label [labels].
+
+    The first is the Mann-Whitney statistic, the second the average precision over thresholds; NaN
+    of a label that all rows have, or none. Both arguments are [rows, labels].
+    """
+    rows, labels = asked.shape
+    positive = asked.sum(axis=0)
+    pairs = (positive * (rows - positive)).astype(float)
+    pairs[pairs == 0] = np.nan
+    ranks = (rankdata(scores, axis=0) * asked).sum(axis=0)
+    roc = (ranks - positive * (positive + 1) / 2) / pairs
+    precision = np.full(labels, np.nan)
+    for label in np.flatnonzero(~np.isnan(pairs)):
+        falling = np.argsort(-scores[:, label], kind="stable")
+        steps = np.diff(scores[falling, label], append=-np.inf) != 0  # equal scores are one
+        taken = np.flatnonzero(steps) + 1
+        hits = asked[falling, label].cumsum()[steps]
+        precision[label] = (np.diff(hits, prepend=0) * hits / taken).sum() / positive[label]
+    return roc, precision
 
 
 def _f1(hits: Counts, asked: Counts, said: Counts, labels: Sequence[str]) -> dict[str, Any]:
