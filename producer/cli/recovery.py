@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.options import Json, OutputArgument, parse_error_budget
+from producer.cli.option_values import parse_error_budget
+from producer.cli.options import Json, OutputArgument
 from producer.cli.stops import state_of, way_on
 from producer.cli.terminal import print_json, print_line, print_table, say
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.cli.options import JobIdOption, Json, Output, ScoringOptions, with_scoring_options
+from producer.cli.options import JobIdOption, Json, Output
 from producer.cli.progress_display import display
 from producer.cli.schedule import Incremental, LogicalDate
+from producer.cli.scoring_options import ScoringOptions, with_scoring_options
 from producer.cli.stops import way_on_with_run
 from producer.cli.submission import FooterProgress, print_submission
 from producer.cli.terminal import say

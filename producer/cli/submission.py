@@ -11,10 +11,9 @@ from producer.cli.options import (
     Json,
     Output,
     PriorityOption,
-    ScoringOptions,
-    with_scoring_options,
 )
 from producer.cli.schedule import Incremental, LogicalDate, say_increment
+from producer.cli.scoring_options import ScoringOptions, with_scoring_options
 from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
 from producer.cli.watching import finish, follow
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from producer.cli.options import parse_canary
+from producer.cli.option_values import parse_canary
 from producer.coverage import rows_key
 from schemas.canary import sampled, samples_of
 from schemas.errors import UsageError

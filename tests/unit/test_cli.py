@@ -13,8 +13,9 @@ import typer.main
 
 from producer.cli import options, terminal
 from producer.cli.app import build_app
-from producer.cli.options import ScoringOptions, parse_error_budget, with_scoring_options
+from producer.cli.option_values import parse_error_budget
 from producer.cli.reference import commands_of, examples, reference
+from producer.cli.scoring_options import ScoringOptions, with_scoring_options
 from schemas.errors import UsageError
 from schemas.job import DEFAULT_CHUNK_ROWS, ErrorBudget, JobSpec
 from support.processes import run_cli
