@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,19 +97,27 @@ def list_models(
 
 
 def show(ref: Ref, as_json: Json = False) -> None:
-    """Show a version: files, labels, metrics, parent, and the history of the model.
+    """Show a version: files, labels, metrics, last evaluation, parent, and the model's history.
 
     Example: bulkscore models show sentiment@prod
     """
     from producer.registry import metrics_of
+    from schemas.evaluations import last_evaluation
 
     registry = _registry()
     version = registry.resolve(ref)
+    evaluation = last_evaluation(registry, version)
     signature, metrics = registry.signature(version), metrics_of(registry, version)
     events = registry.history(version.name)
     if as_json:
         print_json(
-            {"version": version, "signature": signature, "metrics": metrics, "history": events}
+            {
+                "version": version,
+                "signature": signature,
+                "metrics": metrics,
+                "evaluation": evaluation,
+                "history": events,
+            }
         )
         return
     print_facts(
@@ -126,6 +134,7 @@ def show(ref: Ref, as_json: Json = False) -> None:
                 for dtype, found in signature.precisions.items()
             },
             **{f"  {key}": str(value) for key, value in (metrics or {}).items()},
+            **_evaluation_facts(evaluation or {}),
         }
     )
     print_line("\nhistory")
@@ -136,6 +145,17 @@ def show(ref: Ref, as_json: Json = False) -> None:
             for e in events
         ),
     )
+
+
+def _evaluation_facts(evaluation: dict[str, Any]) -> dict[str, str]:
+    """Return when a version was evaluated, on how many rows, and its quality."""
+    if not evaluation:
+        return {}
+    quality = evaluation.get("quality", {})
+    return {
+        "evaluated": f"{evaluation.get('at')}, {evaluation['data']['rows']:,} rows",
+        **{f"  quality.{k}": f"{v:.4f}" for k, v in quality.items() if isinstance(v, float)},
+    }
 
 
 def verify(ref: Ref, as_json: Json = False) -> None:

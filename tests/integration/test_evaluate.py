@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+from producer.cli.app import build_app
 from producer.registry import measured, promote
 from schemas.errors import GateFailed
 from schemas.gate import parse_gate
@@ -179,6 +180,9 @@ def test_a_recorded_evaluation_is_what_promote_asks(
     assert kept["quality"] == json.loads(done[0].stdout)["quality"]
     assert registry.versions("m")[0] == first
     assert [e.action for e in registry.history("m")].count("evaluate") == 2
+    shown = CliRunner().invoke(build_app(), ["models", "show", "m@1"], catch_exceptions=False)
+    assert f"{ROWS} rows" in shown.stdout
+    assert "quality.macro_f1" in shown.stdout
     assert promote(registry, "m@1", "prod").version == "1"
     with pytest.raises(GateFailed, match=r"is below 0\.99"):
         promote(registry, "m@2", "prod", gate=strict)
