@@ -5,7 +5,7 @@
 
 Each round runs every variant once; figures are medians, ratios are taken round by round. Work is
 counted without padding, and the limit is what matrix products of the model's shapes reach here.
-`--compile` adds the engine through torch.compile. Without a GPU it says so and ends.
+Without a GPU it says so and ends.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from benchmarks.speed.corpus import CORPUS, sample
 from benchmarks.speed.models import MODELS, Shape, shape_of
 from benchmarks.speed.peak import shapes
 from benchmarks.speed.work import useful_flops
-from benchmarks.support.gpu import busy_share, compiled, matrix_rate
+from benchmarks.support.gpu import busy_share, matrix_rate
 from schemas.job import Dtype
 from schemas.model_files import pin_model
 from schemas.storage import Storage
@@ -58,7 +58,9 @@ def main() -> None:
         print(f"SKIPPED: no CUDA device that torch {torch.__version__} can use", file=sys.stderr)
         return
     device = torch.device(options.device)
-    runs = []
+    found: dict[str, Any] = {"about": _about(device), "targets": TARGETS, "runs": []}
+    runs = found["runs"]
+    print(json.dumps(found["about"]))
     with tempfile.TemporaryDirectory() as root:
         for name in options.models:
             folder = Path(root) / name
@@ -66,14 +68,18 @@ def main() -> None:
             for dtype in options.dtypes:
                 runs.append({"model": name, **_measure(folder, dtype, device, options)})
                 print(_table(runs[-1]), flush=True)
+                _save(found, options.json)
             threads = sorted({1, 2, os.cpu_count() or 1})
             rates = {n: _tokenizer_rate(folder, options, n) for n in threads}
             print("tokenizer: " + ", ".join(f"{r:,.0f}/s on {n} cores" for n, r in rates.items()))
             runs[-1]["tokenized_per_second"] = rates
-    found = {"about": _about(device), "targets": TARGETS, "runs": runs}
-    print(json.dumps(found["about"]))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            _save(found, options.json)
+
+
+def _save(found: dict[str, Any], path: Path | None) -> None:
+    """Write what there is so far: a machine may be lent for a short time."""
+    if path:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _measure(
@@ -90,9 +96,6 @@ def _measure(
         f"bulkscore, {budget:,} tokens": _engine(folder, dtype, device, budget)
         for budget in options.budgets
     }
-    if options.compile:
-        budget = options.budgets[-1]
-        engines[f"compiled, {budget:,} tokens"] = compiled(_engine(folder, dtype, device, budget))
     variants: dict[str, Variant] = {
         name: (lambda engine=engine: engine.forward(rows)) for name, engine in engines.items()
     } | _pipelines(folder, dtype, device, options.batch_sizes, sorted(texts, key=len))
@@ -220,7 +223,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--budgets", nargs="+", type=int, default=[16_384, 32_768, 65_536, 131_072])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 32, 128])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tokenize", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,12 +1,9 @@
-"""What a GPU does in a benchmark: its limit, how busy it is, and the engine through a compiler."""
+"""What a GPU does in a benchmark: its limit, and how busy it is."""
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
-
-from worker.engine import Engine
 
 TOKENS = (4_096, 16_384, 65_536)
 SECONDS = 1.0  # for each number of tokens; a GPU that has cooled down is a little faster at first
@@ -69,12 +66,3 @@ def busy_share(run: Callable[[], object], device: torch.device) -> float | None:
         busy += max(0.0, last - max(first, end))
         end = max(end, last)
     return busy / 1e6 / seconds
-
-
-def compiled(engine: Engine) -> Engine:
-    """Let torch.compile make one program of the layers, for batches of any size."""
-    inside: Any = engine
-    classifier = inside._classifier
-    classifier._pack = torch.compiler.disable(classifier._pack)
-    inside._classifier = torch.compile(classifier.__call__, dynamic=True)
-    return engine
