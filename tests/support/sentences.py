@@ -42,6 +42,6 @@ def run_train(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Compl
         env={**ONE_THREAD, **env},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )

@@ -1,14 +1,15 @@
 """Where a trained model goes: a folder, or a new version in the registry."""
 
 import contextlib
+import json
 from pathlib import Path
 
 from schemas.errors import UsageError
-from schemas.registry import Registry
+from schemas.registry import METRICS, Registry
 from schemas.settings import RegistrySettings, load
 from schemas.storage import Storage
 from worker.lifecycle.train_data import say
-from worker.lifecycle.train_work import SUFFIX, Work
+from worker.lifecycle.train_work import SUFFIX, Work, read_record
 
 CARD = "README.md"
 CURVES = "training_curves.svg"
@@ -31,13 +32,20 @@ class FolderOut:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} exists already: give another --out")
 
-    def deliver(self, work: Work, _parent: str | None) -> Path:
-        """Move the finished model to its place, and return that."""
+    def delivered(self) -> Path | None:
+        """Return where the model is if it is in its place, and just its work folder was left."""
+        try:
+            made = json.loads((self.folder / METRICS).read_bytes())["run"]
+            return self.folder if made == read_record(self.work_folder)["digest"] else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def deliver(self, work: Work, _parent: str | None) -> None:
+        """Move the finished model to its place."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.folder.rmdir()
         work.finished.rename(self.folder)
-        return self.folder
 
 
 class RegistryOut:
@@ -51,8 +59,11 @@ class RegistryOut:
         """Refuse a name that may not be one."""
         self._registry.place(self._name)
 
-    def deliver(self, work: Work, parent: str | None) -> Path:
-        """Register the finished model and return where it is; the same again when it was killed."""
+    def delivered(self) -> None:
+        """Return None: to register again what is registered does no harm."""
+
+    def deliver(self, work: Work, parent: str | None) -> None:
+        """Register the finished model, as the same version when it is done again."""
         from worker.lifecycle.register import register
 
         made = register(
@@ -65,7 +76,6 @@ class RegistryOut:
             documents={CURVES: (work.finished / CURVES).read_bytes()},
         )
         say(f"registered {made.ref}")
-        return work.finished
 
 
 Out = FolderOut | RegistryOut

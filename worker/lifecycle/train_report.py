@@ -95,4 +95,5 @@ def read_metrics(folder: Path) -> Metrics:
     known = {f.name: found[f.name] for f in fields(Metrics) if f.name != "test"}
     for name in ("labels", "search", "curve"):
         known[name] = tuple(known[name])
+    known["intervals"] = {name: (low, high) for name, (low, high) in found["intervals"].items()}
     return Metrics(**known, test={name: found[name] for name in found["intervals"]})

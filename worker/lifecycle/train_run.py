@@ -58,7 +58,9 @@ def train(
         BulkError: As `read_labelled`, `fetch_base` and `fit`.
     """
     recipe.require_fit(sources.problem)
-    out.require_free()
+    delivered = out.delivered()
+    if delivered is None:
+        out.require_free()
     storage = Storage(load(StorageSettings))
     rows = read_rows(storage, sources, recipe)
     with tempfile.TemporaryDirectory(prefix="bulkscore-base-") as scratch:
@@ -82,6 +84,9 @@ def train(
             "problem": sources.problem,
         }
         with on_disk(out.work_folder), claim(out.work_folder, identity) as work:
+            if delivered is not None:
+                work.remove()
+                return read_metrics(delivered)
             if base is None:
                 base = _built(recipe, rows, storage, work)
             recipe = _with_length(recipe, base)

@@ -103,9 +103,14 @@ def identity_digest(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def read_record(folder: Path) -> Any:
+    """Return what a work folder says of its training, whatever that is."""
+    return json.loads((folder / _RECORD).read_bytes())
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / _RECORD).read_bytes())
+        found = read_record(folder)
     except FileNotFoundError:
         return None
     except ValueError:
