@@ -17,6 +17,7 @@ import typer
 from schemas.errors import BulkError, RowError
 from schemas.job import Dtype, LongText
 from schemas.model_files import pin_model
+from schemas.named_models import named_models
 from schemas.settings import RegistrySettings, StorageSettings, WorkerSettings, load
 from schemas.storage import Storage
 from worker.model_store import ModelStore
@@ -33,7 +34,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help="Path, file://, s3:// or NAME@VERSION.")],
+    model: Annotated[list[str], typer.Option(help="[NAME=]REF; several times for several.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Else lines of stdin.")
     ] = None,
@@ -43,16 +44,21 @@ def score(
     dtype: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
     max_length: Annotated[int | None, typer.Option(help="Tokens at which texts are cut.")] = None,
 ) -> None:
-    """Print label and score of each text.
+    """Print label and score of each text, by each model.
 
     Example: python -m worker.score --model ./sentiment "a delightful film" "a dull film"
     """
     try:
-        loaded = _load(model, device=device, dtype=dtype, max_length=max_length)
+        models = named_models(model)
+        loaded = [
+            _load(ref, device=device, dtype=dtype, max_length=max_length) for ref in models.refs
+        ]
         lines = iter(texts) if texts else _lines(sys.stdin)
         while window := list(islice(lines, WINDOW_TEXTS)):
-            for text, row in zip(window, score_texts(loaded, window), strict=True):
-                print(_shown(text, row, as_json=as_json, all_scores=all_scores), flush=True)
+            scored = zip(*(score_texts(one, window) for one in loaded), strict=True)
+            for text, rows in zip(window, scored, strict=True):
+                by_name = dict(zip(models.names or ("",), rows, strict=True))
+                print(_shown(text, by_name, as_json=as_json, all_scores=all_scores), flush=True)
     except BulkError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(int(error.exit_code)) from None
@@ -135,18 +141,28 @@ def _lines(stream: TextIO) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in stream)
 
 
-def _shown(text: str, row: TextScore, *, as_json: bool, all_scores: bool) -> str:
+def _shown(text: str, rows: dict[str, TextScore], *, as_json: bool, all_scores: bool) -> str:
+    """Return what a text got, by the name of the model; a model alone has none."""
     if as_json:
-        fields = asdict(row)
-        if not all_scores:
-            del fields["scores"]
+        fields: dict[str, object] = {}
+        for name, row in rows.items():
+            own = asdict(row)
+            if not all_scores:
+                del own["scores"]
+            fields |= {f"{field}_{name}" if name else field: own[field] for field in own}
         return json.dumps(fields, ensure_ascii=False)
+    told = (_told(row, all_scores=all_scores) for row in rows.values())
+    named = (f"{name}={one}" if name else one for name, one in zip(rows, told, strict=True))
+    return "\t".join((*named, _shortened(text)))
+
+
+def _told(row: TextScore, *, all_scores: bool) -> str:
     if row.error:
-        return f"-\t{row.error}\t{_shortened(text)}"
+        return f"-\t{row.error}"
     score = f"{row.score:.4f}"
     if all_scores and row.scores:
         score = " ".join(f"{label}={value:.4f}" for label, value in row.scores.items())
-    return f"{row.label or '-'}\t{score}\t{_shortened(text)}"
+    return f"{row.label or '-'}\t{score}"
 
 
 def _shortened(text: str) -> str:

@@ -23,7 +23,13 @@ def register(app: typer.Typer) -> None:
 
 def score(
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="REF", help="Folder or s3:// prefix of a model.")
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="[NAME=]REF",
+            help="Folder or s3:// prefix of a model; several times for several.",
+        ),
     ],
     texts: Annotated[
         list[str] | None,
@@ -49,7 +55,7 @@ def score(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a few texts with a model, for a first look; needs no broker.
+    """Score a few texts with a model, or several, for a first look; needs no broker.
 
     Example: bulkscore score "I would buy it again" --model models/sentiment
     """

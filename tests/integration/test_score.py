@@ -50,3 +50,15 @@ def test_a_model_that_is_not_there_ends_with_exit_code_2_and_no_traceback() -> N
     assert done.stdout == b""
     assert done.stderr.decode().startswith("error: model /no/such/model does not exist")
     assert b"Traceback" not in done.stderr
+
+
+def test_several_models_say_what_they_give_on_one_line(model: Path) -> None:
+    both = ("--model", f"old={model}", "--model", f"new={model}")
+
+    told = score(*both, "a delightful story", "  ").stdout.decode().splitlines()
+    (row,) = (json.loads(line) for line in score(*both, "--json", "dull").stdout.splitlines())
+
+    label, value = told[0].split("\t")[0].removeprefix("old="), told[0].split("\t")[1]
+    assert told[0] == f"old={label}\t{value}\tnew={label}\t{value}\ta delightful story"
+    assert told[1].startswith("old=-\ttext_blank\tnew=-\ttext_blank")
+    assert row["label_old"] == row["label_new"] in LABELS

@@ -1,5 +1,7 @@
 """Several models in one pass, by the commands: one job, the columns of each, and one account."""
 
+import signal
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +14,11 @@ from schemas import layout
 from schemas.manifest import read_manifest
 from schemas.results import read_account
 from schemas.storage import Storage
-from support.job_bench import JobBench
+from support.job_bench import JOB, JobBench
 from support.models import tiny_model
+from support.processes import start_command
 from support.stored_jobs import result_bytes
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -96,3 +100,57 @@ def test_a_collection_is_covered_by_the_same_models_alone(
     assert submit(*one)["files"] == 4
     assert submit(*two)["files"] == 4
     assert (submit(*one)["files"], submit(*two)["files"]) == (0, 0)
+
+
+def test_chunks_of_two_models_that_died_or_were_cancelled_are_scored_by_both_in_the_end(
+    job_bench: JobBench, others: tuple[Path, Path]
+) -> None:
+    bench, output = job_bench, str(job_bench.output)
+    aside = bench.folder / "aside.parquet"
+    bench.submit("--model", f"new={others[1]}")
+    (bench.corpus / "2.parquet").rename(aside)
+
+    outcomes = bench.worker.work(3)
+    cancelled = bench.cli("cancel", JOB)
+    resumed = bench.cli("resume", output, "--uncancel")
+    outcomes += bench.worker.work()
+    died = bench.cli("wait", JOB)
+    aside.rename(bench.corpus / "2.parquet")
+    again = bench.cli("reprocess", JOB)
+    outcomes += bench.worker.work()
+    ended = bench.cli("wait", JOB, "--json")
+
+    # The message of the cancelled chunk is still there and does no harm.
+    assert (outcomes.count("dead"), set(outcomes)) == (1, {"dead", "succeeded"}), outcomes
+    assert "1 chunk will not be scored" in cancelled.stdout.replace("chunks", "chunk"), cancelled
+    assert resumed.exit_code == 0, resumed
+    assert died.exit_code == 3, died
+    assert "1 chunk sent again as generation 1" in again.stdout, again
+    assert ended.exit_code == 0, ended
+    assert [model["rows_scored"] for model in ended.json()["models"]] == [100, 100]
+    assert verify(Storage(), output).complete
+
+
+def test_a_job_of_two_models_whose_worker_is_killed_is_completed_by_the_next(
+    job_bench: JobBench, others: tuple[Path, Path], tmp_path: Path
+) -> None:
+    bench, output = job_bench, str(job_bench.output)
+    env = {
+        **bench.env,
+        "BULKSCORE_LEASE_SECONDS": "3",
+        "BULKSCORE_MODEL_CACHE_DIR": str(tmp_path / "cache"),
+        "BULKSCORE_TORCH_THREADS": "1",
+    }
+    command = [sys.executable, "-P", "-m", "worker", "--device", "cpu"]
+    bench.submit("--model", f"new={others[0]}", "--chunk-rows", "5")
+
+    with start_command(command, env=env) as first:
+        wait_until(lambda: any(bench.output.glob("part-*.parquet")), timeout=120)
+        first.signal_group(signal.SIGKILL)
+    left = len(list(bench.output.glob("part-*.parquet")))
+    with start_command(command, env=env):
+        wait_until(lambda: bench.status().ended, timeout=120)
+
+    assert left < bench.status().chunk_count
+    report = verify(Storage(), output)
+    assert (report.complete, report.rows_scored) == (True, 100), report

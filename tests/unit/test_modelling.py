@@ -29,7 +29,7 @@ READING = {
 # Every option with a value that is not its default.
 GIVEN = {
     "score": {
-        "model": "m",
+        "model": ["m", "n"],
         "texts": ["-odd", "two words"],
         "all_scores": True,
         "device": "cuda:1",
