@@ -63,7 +63,8 @@ class Comparison(Record):
 
     Attributes:
         rows: Rows that both have.
-        rows_only_a: Rows that the first alone has; `rows_only_b` likewise.
+        rows_only_a: Rows that the first alone has; `rows_only_b` likewise. Between a job's model
+            and its canary there are none.
         rows_ambiguous: Rows left out because their id is null or not theirs alone.
         files_only_a: Files that the first alone has, the first of them; `files_only_b` likewise.
         rows_compared: Rows that both have scored.

@@ -81,6 +81,7 @@ def test_a_canary_scores_its_sample_and_leaves_the_job_as_it_is(
     report = bench.cli("report", output, "--json").json()
     (compared,) = report["comparisons"]
     assert (compared["agreement"]["count"], compared["rows"]) == (same, len(asked))
+    assert (compared["rows_only_a"], compared["rows_only_b"]) == (0, 0)
     assert sum(count["rows"] for count in report["labels"]) == 100 + len(asked)
     shown = bench.cli("show", "canary")
     assert "30 % of the rows, drawn by seed 3" in shown.stdout, shown
