@@ -38,6 +38,7 @@ _DECODER = Family(reads_last_token=True)
 FAMILIES: dict[str, Family] = {
     "albert": _ENCODER,
     "bert": _ENCODER,
+    "bilstm": Family(attention="eager", half_precision=False),
     "camembert": _ROBERTA,
     "data2vec-text": _ROBERTA,
     "deberta": Family(attention="eager", half_precision=False),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from producer.cli.labelling import Data, Header, LabelColumn, Problem, Separator, TextColumn
+from producer.cli.tasks import Local, Queue, Wait, carry_out
 
 MODEL, FITTING, CHOOSING = "Model and labels", "Fitting", "Choosing weights"
 
@@ -20,7 +21,8 @@ def train(
             "-m",
             metavar="REF",
             help="Encoder or classifier to start from: a folder, an s3:// prefix or NAME@VERSION; "
-            "tiny-bert for a small one with random weights and a vocabulary of your texts.",
+            "tiny-bert or bilstm for a small one with random weights and a vocabulary of your "
+            "texts.",
         ),
     ],
     data: Data,
@@ -272,6 +274,9 @@ def train(
     problem: Problem = "single-label",
     label_separator: Separator = "|",
     header: Header = "auto",
+    local: Local = False,
+    queue: Queue = False,
+    wait: Wait = False,
 ) -> None:
     """Fine-tune a classifier on labelled texts and print its metrics as JSON.
 
@@ -281,11 +286,8 @@ def train(
     Example: bulkscore train --model minilm --data train.csv --test-data test.csv --epochs 2 \
 --out models/sentiment
     """
-    from producer.processes import become, options, require_installed
+    from producer.processes import options
 
-    needed = ["torch", "transformers", "accelerate", "sklearn", "matplotlib"]
-    for module in (*needed, *(("optuna",) if search else ())):
-        require_installed(module, "train")
     given = options(
         model=model,
         data=data,
@@ -324,4 +326,6 @@ def train(
         label_separator=label_separator,
         header=header,
     )
-    become("worker.lifecycle.train", given)
+    needs = ["torch", "transformers", "accelerate", "sklearn", "matplotlib"]
+    needs += ["optuna"] if search else []
+    carry_out("train", given, needs=needs, local=local, queue=queue, wait=wait)

@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "bilstm"])
 def test_a_family_is_trained_saved_loaded_and_scored_independent_of_padding(
     tmp_path: Path, family: str
 ) -> None:

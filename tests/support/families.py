@@ -36,6 +36,7 @@ _BASE = {
 _GROUPED = {**_BASE, "num_key_value_heads": 2, "head_dim": 16}
 _SIZES: dict[str, dict[str, Any]] = {
     "albert": {**_BASE, "embedding_size": 16},
+    "bilstm": {"embedding_size": 16, "hidden_size": 32},
     "deberta": {**_BASE, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     "deberta-v2": {
         **_BASE,
@@ -88,6 +89,8 @@ def save_tiny_classifier(
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    import worker.engine.bilstm  # noqa: F401 - makes itself known to transformers
 
     tokenizer = tiny_tokenizer(model_type)
     special = {

@@ -11,7 +11,7 @@ import torch
 from schemas.errors import ConfigurationError, DeviceOutOfMemory, ModelIncompatible
 from schemas.job import Dtype, ModelPin
 from schemas.model_families import FAMILIES, Family
-from worker.engine import fused, packed
+from worker.engine import bilstm, fused, packed
 from worker.engine.batched import BatchedEngine, Classifier
 from worker.engine.device import (
     DTYPES,
@@ -25,6 +25,8 @@ from worker.engine.faults import device_failed, is_device_failure, is_out_of_mem
 from worker.engine.fused import FusedClassifier
 from worker.engine.packed import PackedClassifier
 from worker.engine.padded import PaddedClassifier
+
+assert bilstm.MODEL_TYPE in FAMILIES  # importing it makes it known to transformers
 
 # What transformers raises for files it cannot use. Not all exceptions: a time limit may end a load.
 LOADING_ERRORS = (
@@ -119,20 +121,13 @@ def make_classifier(
 
 def _load_model(path: Path, pin: ModelPin, family: Family, dtype: Dtype) -> Any:
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
+
+    from worker.engine.stored import from_folder
 
     disable_progress_bar()
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation=family.attention,
-            dtype=DTYPES[dtype],
-            output_loading_info=True,
-        )
+        model, info = from_folder(path, attn_implementation=family.attention, dtype=DTYPES[dtype])
     except (*LOADING_ERRORS, MemoryError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise DeviceOutOfMemory(f"model {pin.ref} does not fit into memory") from error

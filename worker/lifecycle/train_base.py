@@ -92,9 +92,9 @@ def fetch_base(
     """
     ref = str(recipe.base)
     if ref in ARCHITECTURES:
-        from worker.lifecycle.tiny_encoder import build_tiny_encoder
+        from worker.lifecycle.tiny_encoder import BUILDERS
 
-        folder = build_tiny_encoder(texts, scratch / ref, seed=recipe.seed)
+        folder = BUILDERS[ref](texts, scratch / ref, seed=recipe.seed)
         return describe_base(folder, ref, f"{ref}, random weights")
     if is_registry_ref(ref):
         pin = pin_model(storage, ref, models_uri)

@@ -29,7 +29,7 @@ METRIC_NAMES: dict[Problem, tuple[str, ...]] = {
 }
 SMALLER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 # Bases that are no folder but an architecture with random weights, its vocabulary from the data.
-Architecture = Literal["tiny-bert"]
+Architecture = Literal["tiny-bert", "bilstm"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
 
