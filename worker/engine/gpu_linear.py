@@ -8,6 +8,7 @@ it is PyTorch's own two.
 import logging
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,9 @@ class GpuLinear:
 @cache
 def choose_add_norm(device: torch.device, dtype: torch.dtype, width: int) -> AddNorm:
     """Return the one kernel for sum and norm, or the two of PyTorch where it does not work."""
-    compiled: AddNorm = torch.compile(_add_norm, dynamic=True)
+    # For one small kernel no processes that compile, which would live as long as this one.
+    options: dict[str, Any] = {"compile_threads": 1}
+    compiled: AddNorm = torch.compile(_add_norm, dynamic=True, options=options)
     x = torch.ones(_TYPICAL_TOKENS, width, dtype=dtype, device=device)
     try:
         compiled(x, x, x[0], x[0], 1e-12)
