@@ -10,7 +10,7 @@ from schemas.errors import BrokerUnavailable
 from schemas.job import Priority
 from schemas.message import ChunkMessage
 from schemas.settings import redact
-from schemas.transport import celery_settings, send
+from schemas.transport import celery_settings, send, send_task
 
 
 def celery_app(redis_url: str) -> Celery:
@@ -38,6 +38,30 @@ class Broker:
             send(self._app, messages, priority)
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+
+    def publish_task(self, task_id: str) -> None:
+        """Put the message of a lifecycle task on its queue.
+
+        Raises:
+            BrokerUnavailable: It may have been sent or not: to send it again is harmless.
+        """
+        try:
+            send_task(self._app, task_id)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+
+    def serves(self, queue: str, timeout_seconds: float = 1.5) -> bool:
+        """Say whether a worker that answers takes messages off a queue.
+
+        Raises:
+            BrokerUnavailable: Nobody can be asked.
+        """
+        try:
+            asked = self._app.control.inspect(timeout=timeout_seconds)
+            replies: dict[str, Any] = asked.active_queues() or {}
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+        return any(q["name"] == queue for queues in replies.values() for q in queues)
 
     def workers(self, timeout_seconds: float = 1.5) -> dict[str, Any]:
         """Return the workers that answer a ping, by name.

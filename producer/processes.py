@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from producer import tether
+from schemas import tether
 from schemas.errors import BulkError, ConfigurationError
 
 LOG_TAIL_BYTES = 4_000
@@ -32,7 +32,7 @@ class ProcessEnded(BulkError):
 class ChildProcess:
     """One child and where its output goes; a context manager that starts and stops it.
 
-    Start it in the main thread (see `producer.tether`).
+    Start it in the main thread (see `schemas.tether`).
     """
 
     def __init__(

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from producer import tether
 from producer.local import require_worker
 from producer.processes import module_command
+from schemas import tether
 from schemas.errors import BulkError, ExitCode
 from schemas.rescore import RescoredChunk, RescoreRequest
 

@@ -9,6 +9,8 @@
     │  ├─ DeviceOutOfMemory     the model or every row of a batch did not fit the device
     │  ├─ DeviceFailed          the device is of no more use to this process
     │  ├─ ChunkTimedOut         the chunk ran past its time limit
+    │  ├─ TaskTimedOut          an attempt at a lifecycle task ran past its time limit
+    │  ├─ ProcessKilled         the process of a lifecycle task was ended from outside
     │  ├─ LeaseLost             another attempt owns the chunk now
     │  └─ UnexpectedError       anything outside this tree, wrapped at the task boundary
     ├─ PermanentError           bury at once, trying again cannot help
@@ -129,6 +131,18 @@ class ChunkTimedOut(TransientError):
     """The chunk ran past its time limit."""
 
     code = "chunk_timed_out"
+
+
+class TaskTimedOut(TransientError):
+    """An attempt at a lifecycle task ran past its time limit."""
+
+    code = "task_timed_out"
+
+
+class ProcessKilled(TransientError):
+    """The process of a lifecycle task was ended from outside, as where memory runs out."""
+
+    code = "process_killed"
 
 
 class LeaseLost(TransientError):

@@ -71,8 +71,9 @@ class Begin:
 class Ledger:
     """Moves chunks and jobs through their states, and says where they are."""
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, *, prefix: str = PREFIX) -> None:
         self._url = settings.redis_url
+        self._prefix = prefix
         self._redis = connect(settings)
         source = files("schemas").joinpath("ledger.lua").read_text(encoding="utf-8")
         self._script = self._redis.register_script(source)
@@ -154,6 +155,11 @@ class Ledger:
         body = {"numbers": numbers, "seconds": account.seconds, "errors": account.errors}
         return bool(self._move("finish", job_id, chunk, json.dumps(body)))
 
+    def complete(self, job_id: str, chunk: int) -> bool:
+        """Count a chunk as `finish` does, one that has no rows to account for."""
+        body = {"numbers": {}, "seconds": 0, "errors": {}}
+        return bool(self._move("finish", job_id, chunk, json.dumps(body)))
+
     def retry(
         self, job_id: str, chunk: int, *, token: str, delay_ms: int, record: AttemptRecord
     ) -> bool:
@@ -228,19 +234,27 @@ class Ledger:
     def history(self, job_id: str, chunk: int) -> tuple[AttemptRecord, ...]:
         """Return the failed attempts of a chunk, oldest first."""
         with broker_errors(self._url):
-            body = self._redis.hget(f"{PREFIX}history:{job_id}", str(chunk))
+            body = self._redis.hget(f"{self._prefix}history:{job_id}", str(chunk))
         return tuple(AttemptRecord.model_validate(r) for r in json.loads(body or "[]"))
+
+    def under_way(self, job_id: str, chunk: int) -> tuple[int, str]:
+        """Return how many attempts at a chunk were begun, and what the last one noted."""
+        with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hget(f"{self._prefix}attempts:{job_id}", str(chunk))
+            pipe.hget(f"{self._prefix}trails:{job_id}", str(chunk))
+            attempts, noted = pipe.execute()
+        return int(attempts or 0), noted or ""
 
     def workers(self, job_id: str) -> list[str]:
         """Return the names of the workers that hold a lease on a chunk of the job."""
         with broker_errors(self._url):
-            owners = self._redis.hvals(f"{PREFIX}owners:{job_id}")
+            owners = self._redis.hvals(f"{self._prefix}owners:{job_id}")
         return sorted({owner.partition(" ")[2] for owner in owners})
 
     def state_of(self, job_id: str, chunk: int) -> ChunkState:
         """Return the state of one chunk."""
         with broker_errors(self._url):
-            letter = self._redis.getrange(f"{PREFIX}states:{job_id}", chunk, chunk)
+            letter = self._redis.getrange(f"{self._prefix}states:{job_id}", chunk, chunk)
         if not letter:
             raise JobUnknown(f"job {job_id} has no chunk {chunk} in the ledger")
         return _LETTERS[letter]
@@ -248,7 +262,7 @@ class Ledger:
     def states(self, job_id: str) -> list[ChunkState]:
         """Return the state of every chunk in order."""
         with broker_errors(self._url):
-            letters = self._redis.get(f"{PREFIX}states:{job_id}")
+            letters = self._redis.get(f"{self._prefix}states:{job_id}")
         if letters is None:
             raise _unknown(job_id)
         return [_LETTERS[letter] for letter in letters]
@@ -256,20 +270,20 @@ class Ledger:
     def jobs(self) -> list[str]:
         """Return the ids of all jobs the ledger knows, oldest first."""
         with broker_errors(self._url), self._redis.pipeline(transaction=False) as pipe:
-            ids = list(self._redis.zrange(f"{PREFIX}jobs", 0, -1))
+            ids = list(self._redis.zrange(f"{self._prefix}jobs", 0, -1))
             for job_id in ids:
-                pipe.exists(f"{PREFIX}job:{job_id}")
+                pipe.exists(f"{self._prefix}job:{job_id}")
             return [job_id for job_id, there in zip(ids, pipe.execute(), strict=True) if there]
 
     def knows(self, job_id: str) -> bool:
         """Say whether the job is in the ledger."""
         with broker_errors(self._url):
-            return bool(self._redis.exists(f"{PREFIX}job:{job_id}"))
+            return bool(self._redis.exists(f"{self._prefix}job:{job_id}"))
 
     def active(self) -> list[str]:
         """Return the ids of the jobs that a reconciler has to look after."""
         with broker_errors(self._url):
-            return sorted(self._redis.smembers(f"{PREFIX}active"))
+            return sorted(self._redis.smembers(f"{self._prefix}active"))
 
     def status(self, job_id: str) -> JobStatus:
         """Return where a job is.
@@ -278,8 +292,8 @@ class Ledger:
             JobUnknown: The ledger does not know the job.
         """
         with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(f"{PREFIX}job:{job_id}")
-            pipe.hgetall(f"{PREFIX}codes:{job_id}")
+            pipe.hgetall(f"{self._prefix}job:{job_id}")
+            pipe.hgetall(f"{self._prefix}codes:{job_id}")
             pipe.time()
             job, codes, (seconds, micros) = pipe.execute()
         if not job:
@@ -290,37 +304,41 @@ class Ledger:
         """Return how many chunks of these jobs should have a message on the queue."""
         with broker_errors(self._url), self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.zcard(f"{PREFIX}enqueued:{job_id}")
+                pipe.zcard(f"{self._prefix}enqueued:{job_id}")
             return sum(pipe.execute())
 
     def waiting_since(self, job_id: str) -> float:
         """Return when the job's longest waiting message was sent (ms), infinity without one."""
         with broker_errors(self._url):
-            first = self._redis.zrange(f"{PREFIX}enqueued:{job_id}", 0, 0, withscores=True)
+            first = self._redis.zrange(f"{self._prefix}enqueued:{job_id}", 0, 0, withscores=True)
         return float(first[0][1]) if first else math.inf
 
     def queue_length(self, priority: Priority) -> int:
+        """Return the number of messages on the queue of this priority."""
+        return self.messages_on(queue_name(priority))
+
+    def messages_on(self, queue: str) -> int:
         """Return the number of messages on a queue."""
         with broker_errors(self._url):
-            return int(self._redis.llen(queue_name(priority)))
+            return int(self._redis.llen(queue))
 
     def elect(self, name: str, token: str, *, lease_ms: int) -> bool:
         """Take or renew the lease on a role that one process at a time should play."""
         with broker_errors(self._url):
-            return bool(self._elect(keys=[f"{PREFIX}elected:{name}"], args=[token, lease_ms]))
+            return bool(self._elect(keys=[f"{self._prefix}elected:{name}"], args=[token, lease_ms]))
 
     def forget(self, job_id: str) -> None:
         """Remove a job from the ledger; its objects stay."""
         with broker_errors(self._url), self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(*(f"{PREFIX}{kind}:{job_id}" for kind in _JOB_KINDS))
-            pipe.zrem(f"{PREFIX}jobs", job_id)
-            pipe.srem(f"{PREFIX}active", job_id)
+            pipe.delete(*(f"{self._prefix}{kind}:{job_id}" for kind in _JOB_KINDS))
+            pipe.zrem(f"{self._prefix}jobs", job_id)
+            pipe.srem(f"{self._prefix}active", job_id)
             pipe.execute()
 
     def _move(self, move: str, job_id: str, *arguments: Any) -> Any:
         with broker_errors(self._url):
             try:
-                return self._script(keys=[PREFIX], args=[move, job_id, *arguments])
+                return self._script(keys=[self._prefix], args=[move, job_id, *arguments])
             except redis.exceptions.ResponseError as error:
                 if str(error).startswith("NOJOB"):
                     raise _unknown(job_id) from None

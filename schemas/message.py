@@ -9,6 +9,7 @@ from schemas.job import JobId, Priority, Record
 
 MESSAGE_VERSION: Final = 1
 TASK_NAME = "bulkscore.score_chunk"
+QUEUE_PREFIX = "bulkscore."
 
 
 class ChunkMessage(Record):
@@ -35,4 +36,4 @@ def parse_message(body: object) -> ChunkMessage:
 
 def queue_name(priority: Priority) -> str:
     """Return the Redis list that carries messages of this priority."""
-    return f"bulkscore.{priority}"
+    return f"{QUEUE_PREFIX}{priority}"

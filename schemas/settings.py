@@ -161,6 +161,13 @@ class WorkerSettings(_Settings):
     model_cache_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / f"bulkscore-models-{os.getuid()}"
     )
+    # Where lifecycle tasks work; a training that is taken again finds its checkpoints here. On a
+    # volume that workers share, whichever of them takes it.
+    task_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / f"bulkscore-tasks-{os.getuid()}"
+    )
+    # Wall time after which an attempt at a lifecycle task is ended.
+    task_time_limit_seconds: int = Field(default=7 * 24 * 3600, ge=1)
     models_in_memory: int = Field(default=2, ge=1)
     log_format: str = Field(default="auto", pattern=r"^(auto|json|human)$")
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.job import PRIORITIES, Priority
-from schemas.message import MESSAGE_VERSION, TASK_NAME, ChunkMessage, queue_name
+from schemas.message import MESSAGE_VERSION, QUEUE_PREFIX, TASK_NAME, ChunkMessage, queue_name
 from schemas.settings import DEFAULT_VISIBILITY_SECONDS
+from schemas.task_queue import QUEUE as LIFECYCLE_QUEUE
+from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
 
 
 def celery_settings(
@@ -61,9 +63,9 @@ def celery_settings(
     }
 
 
-def queues(priorities: Sequence[Priority] = PRIORITIES) -> str:
+def queues(names: Sequence[str] = PRIORITIES) -> str:
     """Return the `-Q` argument that drains the queues in this order."""
-    return ",".join(queue_name(priority) for priority in priorities)
+    return ",".join(f"{QUEUE_PREFIX}{name}" for name in names)
 
 
 def send(app: Any, messages: Sequence[ChunkMessage], priority: Priority) -> None:
@@ -72,6 +74,20 @@ def send(app: Any, messages: Sequence[ChunkMessage], priority: Priority) -> None
         for message in messages:
             arguments = publication(message, priority, nonce=uuid.uuid4().hex[:8])
             app.send_task(producer=producer, **arguments)
+
+
+def send_task(app: Any, task_id: str) -> None:
+    """Put the message of a lifecycle task on the queue of such tasks."""
+    app.send_task(
+        name=LIFECYCLE_TASK_NAME,
+        kwargs={"task_id": task_id},
+        queue=LIFECYCLE_QUEUE,
+        task_id=f"{task_id}.{uuid.uuid4().hex[:8]}",
+        argsrepr="()",
+        kwargsrepr=f"task={task_id}",
+        ignore_result=True,
+        retry=False,
+    )
 
 
 def publication(message: ChunkMessage, priority: Priority, *, nonce: str) -> dict[str, Any]:

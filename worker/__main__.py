@@ -16,9 +16,9 @@ from worker.slot import NAME_VARIABLE, RUN_DIR_VARIABLE
 
 def main(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    queues: Annotated[
-        str, typer.Option(help="Priorities to serve, the most urgent first.")
-    ] = ",".join(PRIORITIES),
+    queues: Annotated[str, typer.Option(help="Queues to serve, the most urgent first.")] = ",".join(
+        PRIORITIES
+    ),
     name: Annotated[str | None, typer.Option(help="Name of this worker.")] = None,
 ) -> None:
     """Score chunks until told to stop."""
@@ -29,7 +29,9 @@ def main(
     os.environ[NAME_VARIABLE] = name
     try:
         # Fixed before temporary files get a folder that goes away with this worker.
-        os.environ["BULKSCORE_MODEL_CACHE_DIR"] = str(load(WorkerSettings).model_cache_dir)
+        settings = load(WorkerSettings)
+        os.environ["BULKSCORE_MODEL_CACHE_DIR"] = str(settings.model_cache_dir)
+        os.environ["BULKSCORE_TASK_DIR"] = str(settings.task_dir)
         with scratch_folder() as folder:
             os.environ[RUN_DIR_VARIABLE] = str(folder)
             _serve(name, queues)
@@ -38,20 +40,23 @@ def main(
         raise typer.Exit(error.exit_code) from error
 
 
-def _serve(name: str, priorities: str) -> None:
+def _serve(name: str, wanted: str) -> None:
     from schemas.errors import UsageError
+    from schemas.task_queue import LIFECYCLE
     from schemas.transport import queues
-    from worker.app import app
+    from worker.app import app, look_after_tasks
 
-    wanted = [p for p in PRIORITIES if p in priorities.split(",")]
-    if unknown := set(priorities.split(",")) - set(PRIORITIES):
-        raise UsageError(f"no such priority: {', '.join(sorted(unknown))}; use {PRIORITIES}")
+    given, known = set(wanted.split(",")), (*PRIORITIES, LIFECYCLE)
+    if unknown := given - set(known):
+        raise UsageError(f"no such queue: {', '.join(sorted(unknown))}; use {', '.join(known)}")
+    if LIFECYCLE in given:
+        look_after_tasks()
     app.worker_main(
         [
             "--quiet",
             "worker",
             f"--hostname=bulkscore@{name}",
-            f"--queues={queues(wanted)}",
+            f"--queues={queues([name for name in known if name in given])}",
             "--without-gossip",
             "--without-mingle",
             "--task-events",

@@ -20,13 +20,17 @@ from schemas.message import ChunkMessage
 from schemas.reconciler import Reconciler
 from schemas.settings import (
     BrokerSettings,
+    RegistrySettings,
     ScheduleSettings,
     StorageSettings,
     WorkerSettings,
     load,
 )
 from schemas.storage import Storage
-from schemas.transport import celery_settings, send
+from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
+from schemas.task_queue import TaskReconciler, task_ledger
+from schemas.task_record import tasks_root
+from schemas.transport import celery_settings, send, send_task
 from worker.slot import drain_flag
 
 logger = logging.getLogger(__name__)
@@ -53,6 +57,11 @@ def make_app() -> Celery:
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=CHILD_START_SECONDS,
         task_time_limit=settings.chunk_time_limit_seconds + HARD_LIMIT_MARGIN_SECONDS,
+        task_annotations={
+            LIFECYCLE_TASK_NAME: {
+                "time_limit": settings.task_time_limit_seconds + HARD_LIMIT_MARGIN_SECONDS
+            }
+        },
     )
     made.steps["consumer"].add(VisibilityExtender)
     made.steps["worker"].add(ReconcilerThread)
@@ -112,14 +121,19 @@ class ReconcilerThread(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Start the thread."""
-        broker = load(BrokerSettings)
-        reconciler = Reconciler(
-            Ledger(broker), Storage(load(StorageSettings)), publish, load(ScheduleSettings)
-        )
         self._thread = threading.Thread(
-            target=reconciler.run_forever, args=(self._stop,), name="reconciler", daemon=True
+            target=self.reconciler().run_forever,
+            args=(self._stop,),
+            name="reconciler",
+            daemon=True,
         )
         self._thread.start()
+
+    def reconciler(self) -> Reconciler | TaskReconciler:
+        """Return what the thread runs."""
+        ledger = Ledger(load(BrokerSettings))
+        storage = Storage(load(StorageSettings))
+        return Reconciler(ledger, storage, publish, load(ScheduleSettings))
 
     def stop(self, parent: Any) -> None:
         """Let the pass that runs come to its end."""
@@ -130,12 +144,40 @@ class ReconcilerThread(bootsteps.StartStopStep):
     terminate = stop
 
 
+class TaskReconcilerThread(ReconcilerThread):
+    """Does the same for lifecycle tasks, in workers that serve them."""
+
+    def reconciler(self) -> TaskReconciler:
+        """Return what the thread runs."""
+        models_uri = load(RegistrySettings).models_uri
+        return TaskReconciler(
+            task_ledger(load(BrokerSettings)),
+            Storage(load(StorageSettings)),
+            tasks_root(models_uri) if models_uri else None,
+            publish_task,
+            load(ScheduleSettings),
+        )
+
+
+def look_after_tasks() -> None:
+    """Have this worker reconcile lifecycle tasks, too."""
+    app.steps["worker"].add(TaskReconcilerThread)
+
+
 def publish(messages: Sequence[ChunkMessage], priority: Priority) -> None:
     """Put messages on the queue of this priority; see `producer.broker.Broker.publish`."""
     try:
         send(app, messages, priority)
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(f"messages not sent: {error}") from error
+
+
+def publish_task(task_id: str) -> None:
+    """Put the message of a lifecycle task on its queue."""
+    try:
+        send_task(app, task_id)
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(f"task {task_id} not sent: {error}") from error
 
 
 @signals.worker_shutting_down.connect

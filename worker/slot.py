@@ -19,6 +19,8 @@ from schemas.settings import (
     load,
 )
 from schemas.storage import Storage
+from schemas.task_queue import task_ledger
+from worker.lifecycle.running import TaskRunner
 from worker.model_store import ModelStore
 from worker.models import ModelCache
 from worker.runner import ChunkRunner
@@ -42,17 +44,18 @@ def free_leases() -> None:
     Raises:
         BrokerUnavailable: The ledger does not answer; the leases will run out.
     """
-    ledger = Ledger(load(BrokerSettings))
-    for job_id in ledger.active():
-        with contextlib.suppress(JobUnknown):  # it was lost, or has ended, a moment ago
-            freed = ledger.disown(job_id, worker=worker_name())
-            if freed:
-                logger.info(
-                    "chunks %s of job %s are free again: the process that held them is gone",
-                    freed,
-                    job_id,
-                    extra={"action": "disowned", "job_id": job_id},
-                )
+    broker = load(BrokerSettings)
+    for ledger in (Ledger(broker), task_ledger(broker)):
+        for job_id in ledger.active():
+            with contextlib.suppress(JobUnknown):  # it was lost, or has ended, a moment ago
+                freed = ledger.disown(job_id, worker=worker_name())
+                if freed:
+                    logger.info(
+                        "chunks %s of job %s are free again: the process that held them is gone",
+                        freed,
+                        job_id,
+                        extra={"action": "disowned", "job_id": job_id},
+                    )
 
 
 def worker_name() -> str:
@@ -65,7 +68,6 @@ def runner() -> ChunkRunner:
     """Return this process' runner, made at the first call."""
     settings = load(WorkerSettings)
     storage = Storage(load(StorageSettings))
-    flag = drain_flag()
     return ChunkRunner(
         ledger=Ledger(load(BrokerSettings)),
         storage=storage,
@@ -78,5 +80,25 @@ def runner() -> ChunkRunner:
         schedule=load(ScheduleSettings),
         settings=settings,
         worker=worker_name(),
-        draining=lambda: flag is not None and flag.exists(),
+        draining=_draining,
     )
+
+
+@functools.cache
+def task_runner() -> TaskRunner:
+    """Return what runs the lifecycle tasks of this process, made at the first call."""
+    settings = load(WorkerSettings)
+    return TaskRunner(
+        ledger=task_ledger(load(BrokerSettings)),
+        storage=Storage(load(StorageSettings)),
+        schedule=load(ScheduleSettings),
+        folder=settings.task_dir,
+        time_limit_seconds=settings.task_time_limit_seconds,
+        worker=worker_name(),
+        draining=_draining,
+    )
+
+
+def _draining() -> bool:
+    flag = drain_flag()
+    return flag is not None and flag.exists()

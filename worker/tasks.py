@@ -14,8 +14,9 @@ from celery import shared_task, signals
 from schemas.errors import BulkError
 from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
+from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
 from worker.logs import set_up_logging
-from worker.slot import free_leases, runner
+from worker.slot import free_leases, runner, task_runner
 
 logger = logging.getLogger(__name__)
 
@@ -65,4 +66,20 @@ def score_chunk(message: dict[str, Any]) -> str:
             "outcome": outcome,
         },
     )
+    return outcome
+
+
+@shared_task(name=LIFECYCLE_TASK_NAME, ignore_result=True)
+def run_lifecycle_task(task_id: str) -> str:
+    """Make one attempt at a lifecycle task; return how it ended."""
+    try:
+        outcome = task_runner().run(task_id)
+    except BulkError as error:
+        logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
+        return error.code
+    except Exception:
+        logger.exception("attempt abandoned", extra={"action": "attempt_abandoned"})
+        return "abandoned"
+    names = {"action": "attempt_ended", "job_id": task_id, "outcome": outcome}
+    logger.info("task %s: %s", task_id, outcome, extra=names)
     return outcome

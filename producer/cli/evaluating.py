@@ -7,6 +7,7 @@ import typer
 from producer.cli.labelling import Data, Header, LabelColumn, Separator, TextColumn
 from producer.cli.options import Json
 from producer.cli.running import Device
+from producer.cli.tasks import Local, Queue, Wait, carry_out
 
 PANEL = "Models"
 
@@ -128,6 +129,9 @@ def evaluate(
         int,
         typer.Option("--resamples", min=100, metavar="N", help="Draws of each bootstrap."),
     ] = 1_000,
+    local: Local = False,
+    queue: Queue = False,
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
     """Say how good, fast and robust a model is on labelled texts, scored as a job scores them.
@@ -139,13 +143,11 @@ def evaluate(
     Example: bulkscore evaluate sentiment@candidate --data test.csv --baseline sentiment@prod \
 --gate gate.yaml --report evaluation.html --record
     """
-    from producer.processes import become, options, require_installed
+    from producer.processes import options
 
-    modules = ["torch", "transformers", "sklearn"]
-    modules += ["matplotlib"] if report else []
-    modules += ["yaml"] if gate else []
-    for module in modules:
-        require_installed(module, "train")
+    needs = ["torch", "transformers", "sklearn"]
+    needs += ["matplotlib"] if report else []
+    needs += ["yaml"] if gate else []
     given = options(
         data=data,
         baseline=baseline,
@@ -170,4 +172,5 @@ def evaluate(
         resamples=resamples,
         json=as_json,
     )
-    become("worker.lifecycle.evaluate", [*given, "--", ref])
+    arguments = [*given, "--", ref]
+    carry_out("evaluate", arguments, needs=needs, local=local, queue=queue, wait=wait)

@@ -6,6 +6,7 @@ import typer
 
 from producer.cli.options import Job, Json
 from producer.cli.stops import state_of, way_on
+from producer.cli.tasks import print_tasks, show_task
 from producer.cli.terminal import (
     counts,
     duration,
@@ -17,6 +18,7 @@ from producer.cli.terminal import (
     say,
 )
 from producer.cli.watching import came_to
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from producer.job_report import ChunkReport, JobDetails
@@ -30,6 +32,9 @@ ChunkOption = Annotated[
         "--chunk", min=0, metavar="N", help="Only this chunk, in full.", show_default=False
     ),
 ]
+LogOption = Annotated[
+    bool, typer.Option("--log", help="The end of what the last attempt at a lifecycle task said.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,17 +45,21 @@ def register(app: typer.Typer) -> None:
 
 
 def jobs(as_json: Json = False) -> None:
-    """List the jobs of the last 30 days, the newest first.
+    """List the jobs and the lifecycle tasks of the last 30 days, the newest first.
 
     Example: bulkscore jobs
     """
     from producer.deployment import Deployment
     from producer.jobs import known_jobs
+    from producer.tasks import Tasks
 
-    reports = known_jobs(Deployment.from_environment())
+    deployment = Deployment.from_environment()
+    reports = known_jobs(deployment)
+    tasks = Tasks(deployment).known()
     if as_json:
-        print_json(reports)
-    elif reports:
+        print_json([*reports, *tasks])
+        return
+    if reports:
         print_table(
             ("job", "state", "#rows", "#done", "#dead chunks", "opened", "output"),
             (
@@ -59,20 +68,36 @@ def jobs(as_json: Json = False) -> None:
                 for when in (f"{r.opened_at:%Y-%m-%d %H:%M}",)
             ),
         )
-    else:
+    if reports and tasks:
+        print_line("")
+    if tasks:
+        print_tasks(tasks)
+    if not (reports or tasks):
         say("the ledger knows no job; start one with `bulkscore submit`")
 
 
-def show(job: Job, chunk: ChunkOption = None, as_json: Json = False) -> None:
+def show(
+    job: Job, chunk: ChunkOption = None, log: LogOption = False, as_json: Json = False
+) -> None:
     """Show where a job is: rows, chunks, errors, model, workers. Or one of its chunks.
+
+    Of a lifecycle task: its progress and attempts, and what it printed.
 
     Example: bulkscore show nightly-2025-06-01 --chunk 42
     """
     from producer.deployment import Deployment
     from producer.job_report import chunk_report, job_details
     from producer.jobs import find_manifest
+    from producer.tasks import Tasks, is_task
 
     deployment = Deployment.from_environment()
+    if is_task(job):
+        if chunk is not None:
+            raise UsageError("--chunk is for jobs, a task has none")
+        show_task(Tasks(deployment), job, log=log, as_json=as_json)
+        return
+    if log:
+        raise UsageError("--log is for lifecycle tasks; chunks are in the log of their worker")
     manifest = find_manifest(deployment, job)
     if chunk is not None:
         report = chunk_report(deployment, manifest, chunk)
@@ -89,16 +114,21 @@ def show(job: Job, chunk: ChunkOption = None, as_json: Json = False) -> None:
 def cancel(job: Job, as_json: Json = False) -> None:
     """Stop a job: its waiting chunks are not scored; results that exist stay.
 
-    `bulkscore resume OUTPUT --uncancel` lets it go on.
+    `bulkscore resume OUTPUT --uncancel` lets it go on. A lifecycle task that runs is ended.
 
     Example: bulkscore cancel nightly-2025-06-01
     """
     from producer.deployment import Deployment
     from producer.jobs import cancel as stop
     from producer.jobs import find_manifest
+    from producer.tasks import Tasks, is_task
 
     deployment = Deployment.from_environment()
     deployment.require_broker()
+    if is_task(job):
+        outcome = Tasks(deployment).cancel(job)
+        print_json(outcome) if as_json else print_line(f"task {outcome.task_id} is cancelled")
+        return
     manifest = find_manifest(deployment, job)
     count = stop(deployment, manifest)
     if as_json:

@@ -90,7 +90,12 @@ def up(
 def worker(
     device: Device = None,
     queues: Annotated[
-        str, typer.Option("--queues", metavar="LIST", help="Priorities, the most urgent first.")
+        str,
+        typer.Option(
+            "--queues",
+            metavar="LIST",
+            help="Priorities, the most urgent first; lifecycle: train, evaluate and compress.",
+        ),
     ] = "high,normal,low",
     name: Annotated[
         str | None,
@@ -102,7 +107,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Score chunks from the queue at BULKSCORE_REDIS_URL until told to stop.
+    """Take chunks and lifecycle tasks off the queues at BULKSCORE_REDIS_URL until told to stop.
 
     One worker serves one device: start one for each GPU. SIGTERM or Ctrl-C lets it hand back the
     chunk it works on.

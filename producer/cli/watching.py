@@ -40,15 +40,20 @@ def watch(job: Job, as_json: Json = False) -> None:
 
     Should Redis have lost the job, it is entered again from its output.
 
-    With --json: one object a line, the last one with the summary.
+    With --json: one object a line, the last one with the summary. Of a lifecycle task: what it
+    says, and its exit code.
 
     Example: bulkscore watch nightly-2025-06-01
     """
+    from producer.cli.tasks import follow_task
     from producer.deployment import Deployment
     from producer.jobs import find_manifest
+    from producer.tasks import Tasks, is_task
 
     deployment = Deployment.from_environment()
     deployment.require_broker()
+    if is_task(job):
+        follow_task(Tasks(deployment), job, keep_queued=False, as_json=as_json)
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=False, as_json=as_json)
     finish(deployment, manifest, last, as_json=as_json, line=True)
@@ -58,15 +63,20 @@ def wait(job: Job, timeout: Timeout = None, as_json: Json = False) -> None:
     """Wait until a job has ended, keep its chunks on the queue meanwhile, and print its summary.
 
     Exit codes: 0 succeeded, 3 some chunks have no result (dead, cancelled, halted, or stopped by
-    --max-dead-chunks), 4 more row errors than --max-row-errors allows, 5 timed out.
+    --max-dead-chunks), 4 more row errors than --max-row-errors allows, 5 timed out. Of a lifecycle
+    task: what it would have ended with here, 3 where it was cancelled or did not come to an end.
 
     Example: bulkscore wait nightly-2025-06-01 --timeout 3600
     """
+    from producer.cli.tasks import follow_task
     from producer.deployment import Deployment
     from producer.jobs import find_manifest
+    from producer.tasks import Tasks, is_task
 
     deployment = Deployment.from_environment()
     deployment.require_broker()
+    if is_task(job):
+        follow_task(Tasks(deployment), job, keep_queued=True, timeout=timeout, as_json=as_json)
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=True, timeout_seconds=timeout)
     finish(deployment, manifest, last, as_json=as_json)

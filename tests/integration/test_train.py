@@ -138,7 +138,7 @@ def test_the_command_prints_metrics_on_stdout_and_progress_on_stderr(
     assert "step 19/19" in done.stderr
     again = run_train(*options, cwd=tmp_path)
     assert (again.returncode, again.stdout) == (2, "")
-    assert again.stderr.startswith("error: ")
+    assert again.stderr.startswith("error [usage]: ")
 
 
 @pytest.mark.parametrize(

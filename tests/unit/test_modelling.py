@@ -100,6 +100,8 @@ GIVEN["evaluate"] = {
     "robustness_rows": 9,
     "resamples": 200,
 }
+# Say where a command runs, which is none of the module's business.
+WHERE = {"--local", "--queue", "--wait"}
 COMMANDS = pytest.mark.parametrize("name", list(MODULES))
 
 
@@ -113,7 +115,9 @@ def module_of(name: str) -> Any:
 
 
 def parameters(command: Any) -> dict[str, Any]:
-    return {p.name: p for p in command.params if p.name != "help"}
+    return {
+        p.name: p for p in command.params if p.name != "help" and not WHERE.intersection(p.opts)
+    }
 
 
 def long_names(command: Any) -> set[str]:

@@ -37,7 +37,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except BulkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error [{error.code}]: {error}", file=sys.stderr)
         raise typer.Exit(int(error.exit_code)) from None
 
 

@@ -6,6 +6,8 @@ becomes the command: the request outlives `exec`. A small program does this rath
 `preexec_fn`, which is unsafe once the parent has threads. The signal follows the *thread* that
 started the child: start children in the main thread. Elsewhere than on Linux this only runs the
 command. Imports nothing of ours: it is run by its path.
+
+Ctrl-C reaches the command even where the parent ignores it, as Celery's children do.
 """
 
 import ctypes
@@ -19,6 +21,7 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """Tie this process to its parent's life and become the command."""
     parent, *command = arguments
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:

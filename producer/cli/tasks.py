@@ -1,0 +1,195 @@
+"""Lifecycle tasks on the command line: `train`, `evaluate` and their like, here or on the queue."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from producer.cli.terminal import (
+    duration,
+    plain,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    say,
+)
+from producer.cli.watching import way_back
+from schemas.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from producer.task_report import TaskReport
+    from producer.tasks import Tasks
+    from schemas.task_record import Kind
+
+WHERE = "Where it runs"
+# A line that has not changed is said again after so long, to show that something still runs.
+SAID_AGAIN_SECONDS = 30.0
+
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="Run in this terminal, the default.", rich_help_panel=WHERE),
+]
+Queue = Annotated[
+    bool,
+    typer.Option(
+        "--queue",
+        help="Run as a task of a worker (`worker --queues lifecycle`), and print its id.",
+        rich_help_panel=WHERE,
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="With --queue: wait for its end.", rich_help_panel=WHERE),
+]
+
+
+def carry_out(
+    kind: "Kind",
+    arguments: Sequence[str],
+    *,
+    needs: Sequence[str],
+    local: bool,
+    queue: bool,
+    wait: bool,
+) -> None:
+    """Become `worker.lifecycle.KIND`, or have a worker run it.
+
+    Args:
+        kind: Name of the module.
+        arguments: For it.
+        needs: Libraries of the train extra that it needs where it runs.
+        local: Run it here.
+        queue: Have a worker run it,
+        wait: and wait for its end.
+    """
+    from producer.processes import become, require_installed
+
+    if local and queue:
+        raise UsageError("give --local or --queue, not both")
+    if wait and not queue:
+        raise UsageError("--wait is for --queue: without it the command waits anyhow")
+    if queue:
+        _send(kind, arguments, wait=wait)
+    else:
+        for module in needs:
+            require_installed(module, "train")
+        become(f"worker.lifecycle.{kind}", arguments)
+
+
+def _send(kind: "Kind", arguments: Sequence[str], *, wait: bool) -> None:
+    from producer.deployment import Deployment
+    from producer.task_arguments import for_worker, local_paths
+    from producer.tasks import Tasks
+
+    tasks = Tasks(Deployment.from_environment())
+    given = for_worker(arguments)
+    if paths := local_paths(given):
+        say(f"the worker needs the same disk as this machine: {', '.join(paths)}")
+    task = tasks.submit(kind, given)
+    if not tasks.served():
+        say("no worker takes such tasks now; start one: bulkscore worker --queues lifecycle")
+    if not wait:
+        print_line(task.task_id)
+        say(f"follow it: bulkscore watch {task.task_id}")
+        return
+    say(f"task {task.task_id}")
+    follow_task(tasks, task.task_id, keep_queued=True)
+
+
+def follow_task(
+    tasks: "Tasks",
+    reference: str,
+    *,
+    keep_queued: bool,
+    timeout: float | None = None,
+    as_json: bool = False,
+) -> None:
+    """Say what a task says until it has ended, print what it printed, and exit as it did."""
+    last: TaskReport | None = None
+    said, when = "", 0.0
+    with way_back(reference):
+        for last in tasks.follow(reference, keep_queued=keep_queued, timeout_seconds=timeout):
+            line = f"{last.state}, attempt {last.attempts}: {last.progress}".rstrip(": ")
+            if line != said or time.monotonic() - when >= SAID_AGAIN_SECONDS:
+                said, when = line, time.monotonic()
+                if not last.ended:
+                    say(line)
+    if last is None or last.outcome is None:
+        say(f"timed out; the task goes on: bulkscore wait {reference}")
+        raise typer.Exit(ExitCode.WAIT_TIMED_OUT)
+    outcome = last.outcome
+    if as_json:
+        print_json(task_json(last))
+    elif outcome.printed:
+        print_line(outcome.printed.rstrip("\n"))
+    if outcome.message:
+        say(f"task {last.job_id} is {outcome.state} [{outcome.code}]: {outcome.message}")
+    else:
+        say(f"task {last.job_id} {outcome.state}")
+    raise typer.Exit(last.exit_code)
+
+
+def print_tasks(reports: "Sequence[TaskReport]") -> None:
+    """Print a table of tasks."""
+    print_table(
+        ("task", "state", "#attempts", "opened", "progress"),
+        (
+            (r.job_id, r.state, r.attempts, f"{r.opened_at:%Y-%m-%d %H:%M}", r.progress)
+            for r in reports
+        ),
+    )
+
+
+def show_task(tasks: "Tasks", reference: str, *, log: bool, as_json: bool) -> None:
+    """Print where a task is, or its log."""
+    if log:
+        print_line(tasks.log(reference).rstrip("\n"))
+        return
+    report = tasks.report(reference)
+    if as_json:
+        print_json(task_json(report))
+        return
+    print_facts(_facts(report))
+    if report.failed:
+        print_line("\nattempts that failed")
+        print_table(
+            ("#attempt", "at", "worker", "code", "message"),
+            ((a.number, f"{a.at:%H:%M:%S}", a.worker, a.code, a.message) for a in report.failed),
+        )
+    if report.outcome is not None and report.outcome.printed:
+        print_line(f"\n{report.outcome.printed.rstrip()}")
+
+
+def task_json(report: "TaskReport") -> dict[str, Any]:
+    """Return a report for programs; `result` is what the task printed, if that is JSON."""
+    found: dict[str, Any] = plain(report)
+    if report.outcome is not None:
+        found["exit_code"] = report.exit_code
+        try:
+            found["result"] = json.loads(report.outcome.printed)
+        except ValueError:
+            found["result"] = None
+    return found
+
+
+def _facts(report: "TaskReport") -> dict[str, object]:
+    outcome = report.outcome
+    took = report.closed_at and duration((report.closed_at - report.opened_at).total_seconds())
+    return {
+        "task": report.job_id,
+        "state": str(report.state),
+        "attempts": report.attempts,
+        **({"progress": report.progress} if report.progress else {}),
+        **(
+            {"died of": outcome.code, "message": outcome.message}
+            if outcome and outcome.code
+            else {}
+        ),
+        "record": report.record,
+        "workers": ", ".join(report.workers) or (outcome.worker if outcome else "") or "none",
+        "opened": f"{report.opened_at:%Y-%m-%d %H:%M:%S}",
+        "closed": report.closed_at and f"{report.closed_at:%Y-%m-%d %H:%M:%S}, after {took}",
+    }

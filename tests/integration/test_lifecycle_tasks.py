@@ -1,0 +1,304 @@
+"""Training and evaluating as tasks of real workers: done once, found again, ended, told apart."""
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from schemas.errors import ExitCode
+from schemas.ledger import Ledger
+from schemas.registry import Registry
+from schemas.settings import BrokerSettings
+from schemas.states import ChunkState
+from schemas.storage import Storage
+from schemas.task_queue import ONLY, enter, task_ledger
+from schemas.task_record import TaskFolder
+from support.guard import process_exists
+from support.processes import CompletedCli, RunningCli, run_cli, start_command
+from support.sentences import sentences
+from support.servers import ValkeyServer
+from support.waiting import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+# Loading torch, on a busy machine.
+WAIT_SECONDS = 200.0
+TRAIN = ("--model", "tiny-bert", "--batch-size", "8", "--queue")
+
+
+@dataclass
+class Fleet:
+    """A broker, a registry, and workers that serve lifecycle tasks."""
+
+    folder: Path
+    redis_url: str
+    workers: ExitStack
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What commands and workers have in common."""
+        return {
+            "BULKSCORE_REDIS_URL": self.redis_url,
+            "BULKSCORE_MODELS_URI": str(self.folder / "models"),
+            "BULKSCORE_TASK_DIR": str(self.folder / "tasks"),
+            "BULKSCORE_MODEL_CACHE_DIR": str(self.folder / "cache"),
+            "BULKSCORE_RECONCILE_SECONDS": "0.2",
+            "BULKSCORE_LEASE_SECONDS": "3",
+            "BULKSCORE_RETRY_BASE_SECONDS": "0.2",
+            "BULKSCORE_TORCH_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the tasks."""
+        return task_ledger(BrokerSettings(redis_url=self.redis_url))
+
+    @property
+    def registry(self) -> Registry:
+        """Where trained models go."""
+        return Registry(Storage(), str(self.folder / "models"))
+
+    def start_worker(self, **env: str) -> RunningCli:
+        """Start a worker that ends with the test."""
+        command = [sys.executable, "-P", "-m", "worker", "--device=cpu", "--queues=lifecycle"]
+        return self.workers.enter_context(start_command(command, env={**self.env, **env}))
+
+    def run(self, *arguments: str | Path) -> CompletedCli:
+        """Run `bulkscore ARGUMENTS` where the data lie."""
+        return run_cli(*arguments, env=self.env, cwd=self.folder, timeout=WAIT_SECONDS)
+
+    def submit(self, *arguments: str | Path) -> str:
+        """Put a task on the queue and return its id."""
+        done = self.run(*arguments)
+        assert done.exit_code == 0, done
+        return done.stdout.strip()
+
+    def show(self, task_id: str) -> Any:
+        """Return what is known of a task."""
+        return self.run("show", task_id, "--json").json()
+
+    def record(self, task_id: str) -> TaskFolder:
+        """Return the record of a task."""
+        return TaskFolder(Storage(), f"{self.folder}/models/_tasks/{task_id}")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with labelled texts."""
+    folder = tmp_path_factory.mktemp("labelled")
+    sentences(160, seed=1).write_csv(folder / "train.csv")
+    sentences(40, seed=2).write_csv(folder / "test.csv")
+    return folder
+
+
+def fleet_in(folder: Path, data: Path, redis_url: str, workers: ExitStack) -> Fleet:
+    for name in ("train.csv", "test.csv"):
+        (folder / name).symlink_to(data / name)
+    return Fleet(folder=folder, redis_url=redis_url, workers=workers)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, data: Path, redis_url: str) -> Iterator[Fleet]:
+    """A fleet without workers."""
+    with ExitStack() as workers:
+        yield fleet_in(tmp_path, data, redis_url, workers)
+
+
+@pytest.fixture(scope="module")
+def served(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of one worker, shared by the tests that harm nothing."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with ExitStack() as workers, ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        made = fleet_in(folder, data, server.url, workers)
+        made.start_worker()
+        yield made
+
+
+def children_of(task_id: str) -> list[psutil.Process]:
+    """Return the processes in which a task works now."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        cwd, command = process.info["cwd"] or "", process.info["cmdline"] or []
+        if cwd.endswith(task_id) and any("worker.lifecycle" in word for word in command):
+            found.append(process)
+    return found
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    wait_until(condition, timeout=WAIT_SECONDS, message=what)
+
+
+def test_a_training_and_an_evaluation_as_tasks_register_a_model_and_tell_its_metrics(
+    served: Fleet,
+) -> None:
+    trained = served.run(
+        "train", *TRAIN, "--data", "train.csv", "--out", "mood", "--epochs", "8", "--wait"
+    )
+
+    assert trained.exit_code == 0, trained
+    assert "the worker needs the same disk" in trained.stderr
+    (version,) = served.registry.versions("mood")
+    task_id = re.findall(r"train-\d{8}-\d{6}-[0-9a-f]{6}", trained.stderr)[0]
+    shown = served.show(task_id)
+    assert (shown["state"], shown["attempts"], shown["exit_code"]) == ("succeeded", 1, 0)
+    assert shown["result"]["train_rows"] == 160
+    assert f"registered mood@{version.version}" in served.run("show", task_id, "--log").stdout
+    assert not (served.folder / "tasks" / task_id).exists()
+
+    evaluated = served.run(
+        *("evaluate", f"mood@{version.version}", "--data", "test.csv", "--queue", "--wait"),
+        *("--record", "--json", "--skip", "robustness", "--skip", "efficiency"),
+    )
+
+    assert evaluated.exit_code == 0, evaluated
+    assert evaluated.json()["model"]["ref"] == f"mood@{version.version}"
+    listed = served.run("jobs", "--json").json()
+    assert [task["state"] for task in listed] == ["succeeded", "succeeded"]
+    assert task_id in served.run("jobs").stdout
+
+
+def test_bad_input_is_buried_at_once_with_its_code_and_message(served: Fleet) -> None:
+    done = served.run("train", *TRAIN, "--data", "none.csv", "--out", "nothing", "--wait")
+
+    assert done.exit_code == ExitCode.USAGE, done
+    assert "[input_missing]" in done.stderr
+    assert f"{served.folder}/none.csv" in done.stderr
+    task_id = re.findall(r"train-\d{8}-\d{6}-[0-9a-f]{6}", done.stderr)[0]
+    shown = served.show(task_id)
+    assert (shown["state"], shown["attempts"]) == ("dead", 1)
+    assert [attempt["code"] for attempt in shown["failed"]] == ["input_missing"]
+    assert served.run("wait", task_id).exit_code == ExitCode.USAGE
+
+
+def test_a_cancelled_task_ends_its_process_and_leaves_nothing(served: Fleet) -> None:
+    task_id = served.submit(
+        "train", *TRAIN, "--data", "train.csv", "--out", "never", "--epochs", "100000"
+    )
+    wait_for(lambda: "step" in served.show(task_id)["progress"], "progress")
+    (process,) = children_of(task_id)
+
+    done = served.run("cancel", task_id)
+
+    assert done.exit_code == 0, done
+    wait_for(lambda: not process_exists(process.pid), "the end of the training")
+    wait_for(lambda: served.ledger.status(task_id).ended, "the end of the task")
+    assert served.run("wait", task_id).exit_code == ExitCode.DEAD_CHUNKS
+    assert served.registry.versions("never") == []
+    assert served.run("cancel", task_id).exit_code == 0
+    assert not children_of(task_id)
+
+
+def test_a_task_whose_worker_is_killed_is_taken_again_and_goes_on_from_its_checkpoint(
+    fleet: Fleet,
+) -> None:
+    worker = fleet.start_worker()
+    task_id = fleet.submit(
+        *("train", *TRAIN, "--data", "train.csv", "--out", "mood", "--epochs", "40"),
+        *("--checkpoint-seconds", "0.1"),
+    )
+    checkpoints = fleet.folder / "tasks" / task_id / "mood.training" / "checkpoints"
+    wait_for(lambda: any(checkpoints.glob("*/trainer_state.json")), "a checkpoint")
+    (process,) = children_of(task_id)
+
+    worker.kill()
+    wait_for(lambda: not process_exists(process.pid), "the end of what the dead worker started")
+    fleet.start_worker()
+    done = fleet.run("wait", task_id)
+
+    assert done.exit_code == 0, done
+    assert len(fleet.registry.versions("mood")) == 1
+    assert "goes on from checkpoint-" in fleet.run("show", task_id, "--log").stdout
+
+
+def test_a_task_that_redis_has_lost_is_found_on_the_object_store(
+    fleet: Fleet, valkey: ValkeyServer
+) -> None:
+    task_id = fleet.submit("evaluate", "./none", "--data", "test.csv", "--queue")
+    valkey.empty()
+
+    fleet.start_worker()
+    wait_for(lambda: fleet.record(task_id).outcome() is not None, "the outcome")
+
+    assert fleet.show(task_id)["state"] == "dead"
+
+
+def test_two_workers_never_run_one_task_at_the_same_time(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.start_worker(BULKSCORE_VISIBILITY_SECONDS="2")
+    task_id = fleet.submit(
+        "train", *TRAIN, "--data", "train.csv", "--out", "mood", "--epochs", "30"
+    )
+    from producer.broker import Broker
+
+    broker = Broker(fleet.redis_url)
+    most = 0
+
+    def ended() -> bool:
+        nonlocal most
+        broker.publish_task(task_id)  # as if it were delivered again and again
+        most = max(most, len(children_of(task_id)))
+        time.sleep(0.3)
+        return fleet.record(task_id).outcome() is not None
+
+    wait_for(ended, "the outcome")
+
+    assert most == 1
+    shown = fleet.show(task_id)
+    assert (shown["state"], shown["attempts"]) == ("succeeded", 1)
+
+
+def test_a_frozen_worker_that_lost_its_lease_does_not_work_beside_the_next(fleet: Fleet) -> None:
+    frozen = fleet.start_worker()
+    task_id = fleet.submit(
+        "train", *TRAIN, "--data", "train.csv", "--out", "mood", "--epochs", "100000"
+    )
+    wait_for(lambda: len(children_of(task_id)) == 1, "the training")
+    stopped = frozen.processes()
+    stopped.remove(children_of(task_id)[0].pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+
+    second = fleet.start_worker()
+    wait_for(lambda: "lease_lost" in second.stderr, "the second attempt")
+
+    assert len(children_of(task_id)) == 1
+    assert fleet.ledger.state_of(task_id, ONLY) in (ChunkState.QUEUED, ChunkState.RUNNING)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    assert fleet.run("cancel", task_id).exit_code == 0
+    wait_for(lambda: not children_of(task_id), "the end of the training")
+
+
+def test_a_task_that_ends_its_process_each_time_is_buried_after_the_last_attempt(
+    fleet: Fleet,
+) -> None:
+    fleet.start_worker(BULKSCORE_MAX_ATTEMPTS="2")
+    task_id = fleet.submit(
+        "train", *TRAIN, "--data", "train.csv", "--out", "mood", "--epochs", "100000"
+    )
+    killed: set[int] = set()
+
+    def buried() -> bool:
+        for process in children_of(task_id):
+            if process.pid not in killed and "python" in process.name():
+                killed.add(process.pid)
+                process.kill()
+        return fleet.record(task_id).outcome() is not None
+
+    wait_for(buried, "the outcome")
+
+    outcome = fleet.record(task_id).outcome()
+    assert outcome is not None
+    assert (outcome.state, outcome.code, len(outcome.attempts)) == ("dead", "process_killed", 2)
+    assert fleet.run("wait", task_id).exit_code == ExitCode.DEAD_CHUNKS
+    assert not enter(fleet.ledger, task_id, fleet.record(task_id).uri)
