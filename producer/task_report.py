@@ -29,6 +29,8 @@ class TaskReport(Record):
     closed_at: datetime | None = None
     failed: tuple[AttemptRecord, ...] = ()
     workers: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     outcome: TaskOutcome | None = None
 
     @property
@@ -70,11 +72,10 @@ def full_report(ledger: Ledger, status: JobStatus | None, folder: TaskFolder) ->
     Raises:
         JobUnknown: There is no record of it.
     """
-    outcome = folder.outcome()
+    task, outcome = folder.task(), folder.outcome()
     if status is not None:
         report = live_report(ledger, status)
     else:
-        task = folder.task()
         report = TaskReport(
             job_id=task.task_id,
             kind=task.kind,
@@ -85,8 +86,10 @@ def full_report(ledger: Ledger, status: JobStatus | None, folder: TaskFolder) ->
             opened_at=task.created_at,
         )
     if outcome is None:
-        return report
+        return report.model_copy(update={"arguments": task.arguments})
     ended = {
+        "arguments": task.arguments,
+        "kept": tuple(f"{folder.uri}/{name}" for name in task.keeps),
         "state": ChunkState(outcome.state),
         "attempts": len(outcome.attempts) + (outcome.state == "succeeded"),
         "progress": "",

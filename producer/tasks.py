@@ -2,12 +2,21 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from producer.deployment import Deployment
+from producer.task_arguments import Request
 from producer.task_report import TaskReport, full_report, live_report
-from schemas.errors import BrokerUnavailable, ConfigurationError, ExitCode, JobUnknown, UsageError
+from schemas.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    ExitCode,
+    InputMissing,
+    JobUnknown,
+    UsageError,
+)
 from schemas.job_status import JobStatus
 from schemas.ledger import Ledger
 from schemas.locations import canonical
@@ -29,14 +38,19 @@ OUTAGE_SECONDS = 300.0
 
 
 class Tasks:
-    """The tasks of a deployment."""
+    """The tasks of a deployment; `models_uri` is where the registry is, if one is set."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, models_uri: str | None) -> None:
         self._deployment = deployment
-        self._models_uri = load(RegistrySettings).models_uri
+        self._models_uri = models_uri
         self.ledger: Ledger = task_ledger(deployment.broker_settings)
 
-    def submit(self, kind: Kind, arguments: Sequence[str]) -> LifecycleTask:
+    @classmethod
+    def from_environment(cls) -> "Tasks":
+        """Read the settings from the environment."""
+        return cls(Deployment.from_environment(), load(RegistrySettings).models_uri)
+
+    def submit(self, kind: Kind, request: Request) -> LifecycleTask:
         """Record a task and put it on the queue.
 
         Raises:
@@ -50,7 +64,9 @@ class Tasks:
         task = LifecycleTask(
             task_id=f"{kind}-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
             kind=kind,
-            arguments=tuple(arguments),
+            arguments=request.arguments,
+            files=request.files,
+            keeps=tuple(request.keeps),
             created_at=now,
             created_by=whoami(),
         )
@@ -117,6 +133,15 @@ class Tasks:
         if status is not None:
             enter_outcome(self.ledger, outcome)
         return outcome
+
+    def fetch(self, report: TaskReport, name: str, place: Path) -> bool:
+        """Write a file that a task has kept to a place here; False when it has made none."""
+        folder = TaskFolder(self._deployment.storage, report.record)
+        try:
+            place.write_bytes(folder.kept(name))
+        except InputMissing:
+            return False
+        return True
 
     def log(self, reference: str) -> str:
         """Return the end of what the last attempt said on stderr, empty before there is any."""

@@ -2,6 +2,7 @@
 
 ROOT/_tasks/<id>/task.json       what is to be done, created once
 ROOT/_tasks/<id>/log-<n>.txt     the end of what attempt n said, replaced while it runs
+ROOT/_tasks/<id>/report.html     or what else it was to keep
 ROOT/_tasks/<id>/outcome.json    how it ended, created once: with it the task has ended
 
 ROOT is `BULKSCORE_MODELS_URI`. The object store is the record; what Redis knows of a task can be
@@ -10,7 +11,10 @@ rebuilt from it.
 
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Literal
+
+from pydantic import Field
 
 from schemas.dead_letter import AttemptRecord
 from schemas.errors import ConfigurationError, JobUnknown
@@ -28,12 +32,18 @@ _ID = re.compile(r"(train|evaluate|compress)-\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 class LifecycleTask(Record):
-    """What a worker is to do: `python -m worker.lifecycle.KIND ARGUMENTS`."""
+    """What a worker is to do: `python -m worker.lifecycle.KIND ARGUMENTS`, in a folder of its own.
+
+    `files` are put into the folder first, names and contents; those named by `keeps` are copied
+    from there to the record when it is done.
+    """
 
     version: Literal[1] = TASK_VERSION
     task_id: JobId
     kind: Kind
     arguments: tuple[str, ...]
+    files: dict[str, str] = Field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
     created_at: datetime
     created_by: str
 
@@ -103,6 +113,18 @@ class TaskFolder:
     def write_log(self, attempt: int, text: bytes) -> None:
         """Replace the log of an attempt."""
         self._storage.replace(self.log_uri(attempt), text)
+
+    def keep(self, file: Path) -> None:
+        """Put a file that the task has made beside the record, under its name."""
+        self._storage.upload(file, f"{self.uri}/{file.name}")
+
+    def kept(self, name: str) -> bytes:
+        """Return a file that was kept.
+
+        Raises:
+            InputMissing: The task has not made it.
+        """
+        return self._storage.read(f"{self.uri}/{name}")
 
     def logs(self) -> list[str]:
         """Return the URIs of the logs, the first attempt's first."""

@@ -55,7 +55,7 @@ def jobs(as_json: Json = False) -> None:
 
     deployment = Deployment.from_environment()
     reports = known_jobs(deployment)
-    tasks = Tasks(deployment).known()
+    tasks = Tasks.from_environment().known()
     if as_json:
         print_json([*reports, *tasks])
         return
@@ -94,7 +94,7 @@ def show(
     if is_task(job):
         if chunk is not None:
             raise UsageError("--chunk is for jobs, a task has none")
-        show_task(Tasks(deployment), job, log=log, as_json=as_json)
+        show_task(Tasks.from_environment(), job, log=log, as_json=as_json)
         return
     if log:
         raise UsageError("--log is for lifecycle tasks; chunks are in the log of their worker")
@@ -126,7 +126,7 @@ def cancel(job: Job, as_json: Json = False) -> None:
     deployment = Deployment.from_environment()
     deployment.require_broker()
     if is_task(job):
-        outcome = Tasks(deployment).cancel(job)
+        outcome = Tasks.from_environment().cancel(job)
         print_json(outcome) if as_json else print_line(f"task {outcome.task_id} is cancelled")
         return
     manifest = find_manifest(deployment, job)

@@ -1,8 +1,10 @@
 """Lifecycle tasks on the command line: `train`, `evaluate` and their like, here or on the queue."""
 
 import json
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,15 +82,14 @@ def carry_out(
 
 
 def _send(kind: "Kind", arguments: Sequence[str], *, wait: bool) -> None:
-    from producer.deployment import Deployment
-    from producer.task_arguments import for_worker, local_paths
+    from producer.task_arguments import for_worker
     from producer.tasks import Tasks
 
-    tasks = Tasks(Deployment.from_environment())
-    given = for_worker(arguments)
-    if paths := local_paths(given):
+    tasks = Tasks.from_environment()
+    request = for_worker(arguments)
+    if paths := request.local_paths:
         say(f"the worker needs the same disk as this machine: {', '.join(paths)}")
-    task = tasks.submit(kind, given)
+    task = tasks.submit(kind, request)
     if not tasks.served():
         say("no worker takes such tasks now; start one: bulkscore worker --queues lifecycle")
     if not wait:
@@ -96,7 +97,7 @@ def _send(kind: "Kind", arguments: Sequence[str], *, wait: bool) -> None:
         say(f"follow it: bulkscore watch {task.task_id}")
         return
     say(f"task {task.task_id}")
-    follow_task(tasks, task.task_id, keep_queued=True)
+    follow_task(tasks, task.task_id, keep_queued=True, fetch=request.keeps)
 
 
 def follow_task(
@@ -106,8 +107,18 @@ def follow_task(
     keep_queued: bool,
     timeout: float | None = None,
     as_json: bool = False,
+    fetch: "Mapping[str, Path] | None" = None,
 ) -> None:
-    """Say what a task says until it has ended, print what it printed, and exit as it did."""
+    """Say what a task says until it has ended, print what it printed, and exit as it did.
+
+    Args:
+        tasks: Where it is.
+        reference: Its id, or the URI of its record.
+        keep_queued: Keep it on the queue meanwhile.
+        timeout: Seconds after which to leave.
+        as_json: Print all that is known of it instead.
+        fetch: Files that it keeps, and where they are wanted.
+    """
     last: TaskReport | None = None
     said, when = "", 0.0
     with way_back(reference):
@@ -121,6 +132,9 @@ def follow_task(
         say(f"timed out; the task goes on: bulkscore wait {reference}")
         raise typer.Exit(ExitCode.WAIT_TIMED_OUT)
     outcome = last.outcome
+    for name, place in (fetch or {}).items():
+        if tasks.fetch(last, name, place):
+            say(f"report: {place}")
     if as_json:
         print_json(task_json(last))
     elif outcome.printed:
@@ -180,6 +194,7 @@ def _facts(report: "TaskReport") -> dict[str, object]:
     took = report.closed_at and duration((report.closed_at - report.opened_at).total_seconds())
     return {
         "task": report.job_id,
+        "command": shlex.join([report.kind, *report.arguments]),
         "state": str(report.state),
         "attempts": report.attempts,
         **({"progress": report.progress} if report.progress else {}),
@@ -189,6 +204,7 @@ def _facts(report: "TaskReport") -> dict[str, object]:
             else {}
         ),
         "record": report.record,
+        **({"kept": ", ".join(report.kept)} if report.kept else {}),
         "workers": ", ".join(report.workers) or (outcome.worker if outcome else "") or "none",
         "opened": f"{report.opened_at:%Y-%m-%d %H:%M:%S}",
         "closed": report.closed_at and f"{report.closed_at:%Y-%m-%d %H:%M:%S}, after {took}",

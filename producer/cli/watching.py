@@ -53,7 +53,7 @@ def watch(job: Job, as_json: Json = False) -> None:
     deployment = Deployment.from_environment()
     deployment.require_broker()
     if is_task(job):
-        follow_task(Tasks(deployment), job, keep_queued=False, as_json=as_json)
+        follow_task(Tasks.from_environment(), job, keep_queued=False, as_json=as_json)
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=False, as_json=as_json)
     finish(deployment, manifest, last, as_json=as_json, line=True)
@@ -76,7 +76,9 @@ def wait(job: Job, timeout: Timeout = None, as_json: Json = False) -> None:
     deployment = Deployment.from_environment()
     deployment.require_broker()
     if is_task(job):
-        follow_task(Tasks(deployment), job, keep_queued=True, timeout=timeout, as_json=as_json)
+        follow_task(
+            Tasks.from_environment(), job, keep_queued=True, timeout=timeout, as_json=as_json
+        )
     manifest = find_manifest(deployment, job)
     last = follow(deployment, manifest, keep_queued=True, timeout_seconds=timeout)
     finish(deployment, manifest, last, as_json=as_json)
