@@ -23,6 +23,7 @@ from producer.processes import (
     wait_until_ready,
 )
 from schemas.job import PRIORITIES
+from schemas.message import LIFECYCLE
 from schemas.processors import usable_processors
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class StackOptions:
     workers: int = 1
     device: str | None = None
     queues: str = ",".join(PRIORITIES)
+    lifecycle: bool = False  # one more worker, for lifecycle tasks
 
 
 class LocalStack:
@@ -66,7 +68,7 @@ class LocalStack:
         """Start the broker, wait until it answers, and start the workers, which come up later."""
         self._broker.start()
         try:
-            for number in range(1, self._options.workers + 1):
+            for number in range(1, self._options.workers + self._options.lifecycle + 1):
                 self._workers.append(self._worker(number).start())
         except BaseException:
             self.stop()
@@ -114,9 +116,9 @@ class LocalStack:
             self._broker.stop()
 
     def _worker(self, number: int) -> ChildProcess:
-        arguments = options(
-            name=f"local-{number}", queues=self._options.queues, device=self._options.device
-        )
+        scores = number <= self._options.workers
+        queues = self._options.queues if scores else LIFECYCLE
+        arguments = options(name=f"local-{number}", queues=queues, device=self._options.device)
         return ChildProcess(
             f"worker {number}",
             module_command("worker", arguments),

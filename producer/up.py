@@ -35,6 +35,7 @@ class UpOptions:
 
     state_dir: Path
     workers: int
+    lifecycle: bool
     device: str | None
     flower: FlowerSettings | None
 
@@ -57,6 +58,7 @@ def stay_up(options: UpOptions, announce: Callable[[Announcement], None]) -> Non
         log=worker_log,
         persistent=True,
         workers=options.workers,
+        lifecycle=options.lifecycle,
         device=options.device,
     )
     with contextlib.ExitStack() as cleanup, contextlib.suppress(KeyboardInterrupt):

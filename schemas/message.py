@@ -10,6 +10,8 @@ from schemas.job import JobId, Priority, Record
 MESSAGE_VERSION: Final = 1
 TASK_NAME = "bulkscore.score_chunk"
 QUEUE_PREFIX = "bulkscore."
+# The queue of lifecycle tasks, beside those of the priorities.
+LIFECYCLE = "lifecycle"
 
 
 class ChunkMessage(Record):

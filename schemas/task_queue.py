@@ -13,7 +13,7 @@ from schemas.complaints import Complaints
 from schemas.election import Election
 from schemas.errors import BulkError, JobUnknown
 from schemas.ledger import PREFIX, Ledger
-from schemas.message import QUEUE_PREFIX
+from schemas.message import LIFECYCLE, QUEUE_PREFIX
 from schemas.settings import BrokerSettings, ScheduleSettings
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
@@ -21,7 +21,6 @@ from schemas.task_record import TaskOutcome, open_tasks
 
 logger = logging.getLogger(__name__)
 
-LIFECYCLE = "lifecycle"
 QUEUE = f"{QUEUE_PREFIX}{LIFECYCLE}"
 TASK_NAME = "bulkscore.run_lifecycle_task"
 # The one chunk of a task.

@@ -9,6 +9,7 @@ import typer
 
 from schemas.errors import BulkError
 from schemas.job import PRIORITIES
+from schemas.message import LIFECYCLE
 from schemas.settings import WorkerSettings, load
 from worker.scratch import scratch_folder
 from worker.slot import NAME_VARIABLE, RUN_DIR_VARIABLE
@@ -42,7 +43,6 @@ def main(
 
 def _serve(name: str, wanted: str) -> None:
     from schemas.errors import UsageError
-    from schemas.task_queue import LIFECYCLE
     from schemas.transport import queues
     from worker.app import app, look_after_tasks
 

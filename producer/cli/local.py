@@ -47,6 +47,13 @@ def up(
         ),
     ] = None,
     workers: Workers = 1,
+    lifecycle: Annotated[
+        bool,
+        typer.Option(
+            "--lifecycle",
+            help="Start one more worker, for train, evaluate and compress with --queue.",
+        ),
+    ] = False,
     device: Device = None,
     with_flower: Annotated[
         bool, typer.Option("--flower", help="Start the dashboard as well.")
@@ -79,6 +86,7 @@ def up(
     options = UpOptions(
         state_dir=state_dir or state_folder() / "up",
         workers=workers,
+        lifecycle=lifecycle,
         device=device,
         flower=load(FlowerSettings, flower_port=flower_port) if with_flower else None,
     )
