@@ -15,6 +15,7 @@ import typer
 
 from producer.cli import (
     comparing,
+    compressing,
     dead_letters,
     diagnosis,
     evaluating,
@@ -50,6 +51,7 @@ FAMILIES = (
     comparing,
     local,
     evaluating,
+    compressing,
     labelling,
     models,
     recovery,

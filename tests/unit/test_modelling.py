@@ -16,6 +16,7 @@ MODULES = {
     "profile": "worker.lifecycle.profiling",
     "split": "worker.lifecycle.splitting",
     "evaluate": "worker.lifecycle.evaluate",
+    "compress": "worker.lifecycle.compress",
 }
 READING = {
     "data": ["a.csv", "b.csv"],
@@ -98,6 +99,27 @@ GIVEN["evaluate"] = {
     "seed": 7,
     "seeds": 2,
     "robustness_rows": 9,
+    "resamples": 200,
+}
+GIVEN["compress"] = {
+    **{name: value for name, value in READING.items() if name != "problem"},
+    "ref": "-odd",
+    "method": "distil",
+    "out": "o",
+    "train_data": ["t.csv", "u.csv"],
+    "metric": "macro_f1",
+    "max_drop": 0.02,
+    "epochs": 2.5,
+    "learning_rate": 0.001,
+    "batch_size": 8,
+    "max_length": 64,
+    "student": "bilstm",
+    "layers": 3,
+    "teacher_share": 0.7,
+    "temperature": 3.0,
+    "teacher_scores": "s3://jobs/one",
+    "device": "cuda:1",
+    "seed": 7,
     "resamples": 200,
 }
 # Say where a command runs, which is none of the module's business.

@@ -39,17 +39,25 @@ def kept_heads(config: Any) -> int | None:
     return kept
 
 
-def fill_up(weights: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
-    """Return weights with heads of zeros where heads were cut."""
-    width = int(config.hidden_size)
+def fill_up(weights: Mapping[str, Tensor], config: Any, kept: int) -> dict[str, Tensor]:
+    """Return weights with heads of zeros where heads were cut.
+
+    Raises:
+        ModelIncompatible: They are not of `kept` heads.
+    """
+    width, there = int(config.hidden_size), kept * head_width(config)
     filled = dict(weights)
     for name, weight in weights.items():
-        if _INTO.search(name):
-            more = weight.new_zeros(width - len(weight), *weight.shape[1:])
-            filled[name] = torch.cat([weight, more])
-        elif _OUT_OF.search(name):
-            more = weight.new_zeros(len(weight), width - weight.shape[1])
-            filled[name] = torch.cat([weight, more], dim=1)
+        dim = 0 if _INTO.search(name) else 1 if _OUT_OF.search(name) else None
+        if dim is None:
+            continue
+        if weight.shape[dim] != there:
+            raise ModelIncompatible(
+                f"{name} is not of {kept} attention heads, as config.json says with {KEY}"
+            )
+        shape = list(weight.shape)
+        shape[dim] = width - there
+        filled[name] = torch.cat([weight, weight.new_zeros(shape)], dim=dim)
     return filled
 
 

@@ -40,7 +40,7 @@ def from_folder(folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
         return model, info
     weights = int8_weights.read(path) if int8 else load_file(path)
     if kept is not None:
-        weights = fill_up(weights, config)
+        weights = fill_up(weights, config, kept)
     kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     model, info = kind.from_pretrained(None, config=config, state_dict=weights, **options)
     if kept is not None:
