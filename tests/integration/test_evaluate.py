@@ -22,6 +22,7 @@ from support.processes import run_cli
 from support.texts import ordinary_texts
 from worker.lifecycle import efficiency, evaluate
 from worker.lifecycle.evaluated_rows import evaluate_rows
+from worker.lifecycle.evaluation_text import evaluation_lines
 from worker.lifecycle.register import register
 from worker.model_store import ModelStore
 from worker.models import load_model
@@ -96,6 +97,11 @@ def test_everything_is_measured_and_reported_without_a_text(
     spread = found["stability"]["metrics"]["accuracy"]
     assert sorted(spread["values"]) == sorted([found["quality"]["accuracy"], other])
     assert found["comparison"]["agreement"] == pytest.approx(found["stability"]["agreement"])
+    ours, theirs = (
+        each["efficiency"]["documents_per_second"] for each in (found, found["baseline"])
+    )
+    beside = f"{ours / theirs:.2f} times its {theirs:,.1f} documents/s"
+    assert beside in "\n".join(evaluation_lines(found))
     html = report.read_text()
     assert html.count("<svg") == 6
     for text in [*pl.read_ndjson(data)["text"]]:

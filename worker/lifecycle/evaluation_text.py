@@ -125,6 +125,18 @@ def _slices(found: Record) -> Iterator[str]:
         yield from table(("slice", "#rows", f"#{metric}", "", ""), rows)
 
 
+def _beside(efficiency: Record | None, baseline: Record | None) -> Iterator[str]:
+    """Say how fast and how large the baseline was on the same machine."""
+    if efficiency is None or baseline is None:
+        return
+    speed, size = baseline["documents_per_second"], baseline["model_bytes"]
+    yield _fact(
+        "  beside it",
+        f"{efficiency['documents_per_second'] / speed:.2f} times its {speed:,.1f} documents/s, "
+        f"{percent(efficiency['model_bytes'] / size)} of its {megabytes(size)}",
+    )
+
+
 def _others(found: Record) -> Iterator[str]:
     if it := found.get("comparison"):
         agreement = "" if it["agreement"] is None else f", same labels {percent(it['agreement'])}"
@@ -133,6 +145,7 @@ def _others(found: Record) -> Iterator[str]:
             f"{found['baseline']['model']['ref']}: {it['metric']} is {figure(it['drop'])} worse "
             f"{between(it['drop_interval'])}{agreement}",
         )
+        yield from _beside(found.get("efficiency"), found["baseline"].get("efficiency"))
     if it := found.get("stability"):
         yield from table(
             (f"{len(it['models'])} seeds", "#mean", "#deviation", "#smallest", "#largest"),
