@@ -230,6 +230,22 @@ def test_nothing_is_written_when_nothing_is_good_enough(
     assert not list(tmp_path.glob(".small*"))
 
 
+@pytest.mark.usefixtures("no_speed")
+def test_a_full_disk_leaves_nothing_under_the_name(
+    model: Path, data: Path, small_disk: Path, run: Compress
+) -> None:
+    (small_disk / "filler").write_bytes(bytes(3_900_000))
+
+    done = run(
+        *(model, "--method", "bf16", "--data", data / "test.parquet", "--max-drop", "0.05"),
+        *("--out", small_disk / "half"),
+    )
+
+    assert done.exit_code == 69, done.output
+    assert "no space left" in done.stderr
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
 BAD = {
     "no data": (("--method", "bf16", "--data", "gone.csv"), "gone.csv"),
     "no metric": (("--method", "bf16", "--metric", "bleu"), "accuracy, "),
