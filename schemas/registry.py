@@ -237,6 +237,9 @@ class Registry:
         )
         if not self._swap(moved, expected):
             raise self._lost(moved)
+        if self.find(name, version) is None:
+            self._take_back(moved, expected)
+            raise InputMissing(f"{name}@{version} was removed while {alias} was moved to it")
         self._note_move(moved)
         return moved
 
@@ -278,6 +281,13 @@ class Registry:
         if parse_record(Alias, content, uri) != expected:
             return False
         return self.storage.replace_if(uri, body, tag)
+
+    def _take_back(self, moved: Alias, expected: Alias | None) -> None:
+        """Let an alias be what it was, unless somebody else has moved it since."""
+        if expected is not None:
+            self._swap(expected, moved)
+        elif self.alias(moved.name, moved.alias) == moved:
+            self.storage.delete(self._alias_place(moved.name, moved.alias))
 
     def _lost(self, wanted: Alias) -> AliasMoved:
         there = self.alias(wanted.name, wanted.alias)

@@ -6,7 +6,7 @@ import typer
 
 from producer.cli.labelling import Data, Header, LabelColumn, Separator, TextColumn
 from producer.cli.options import Json
-from producer.cli.running import Device
+from producer.cli.running import Device, DtypeOption
 from producer.cli.tasks import Local, Queue, Wait, carry_out
 
 PANEL = "Models"
@@ -97,10 +97,7 @@ def evaluate(
         Literal["truncate", "windows", "windows-max"],
         typer.Option("--long-text", help="What becomes of longer texts, as in a job."),
     ] = "truncate",
-    dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        typer.Option("--dtype", help="Number format of the model; int8 is for CPUs."),
-    ] = "auto",
+    dtype: DtypeOption = "auto",
     device: Device = None,
     threshold: Annotated[
         float,

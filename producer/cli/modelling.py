@@ -4,12 +4,12 @@ The options are those of the modules that the commands become, which this side m
 checks that the libraries are there and becomes the module. A test holds both together.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from producer.cli.options import Json
-from producer.cli.running import Device
+from producer.cli.running import Device, DtypeOption
 from producer.cli.training import train
 
 PANEL = "Models"
@@ -39,10 +39,7 @@ def score(
         bool, typer.Option("--all-scores", help="Print the score of every label.")
     ] = False,
     device: Device = None,
-    dtype: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        typer.Option("--dtype", help="Number format of the model; int8 is for CPUs."),
-    ] = "auto",
+    dtype: DtypeOption = "auto",
     max_length: Annotated[
         int | None,
         typer.Option(

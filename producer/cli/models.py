@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.cli.options import Json
+from producer.cli.running import Device, DtypeOption
 from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
@@ -158,15 +159,32 @@ def _evaluation_facts(evaluation: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def verify(ref: Ref, as_json: Json = False) -> None:
+def verify(
+    ref: Ref,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load it, and compare what it makes of golden texts.")
+    ] = False,
+    dtype: DtypeOption = "auto",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
     """Hash every file of a version and compare. Exit code 2 when one was changed.
 
-    Example: bulkscore models verify sentiment@prod
+    With --load the model is loaded as a worker does, in --dtype on --device.
+
+    Example: bulkscore models verify sentiment@prod --load --dtype bf16
     """
+    from producer.local import require_worker
+    from producer.processes import become, options
     from producer.registry import verify as check
 
+    if load:
+        require_worker()
     version = check(_registry(), ref)
     print_json(version) if as_json else print_line(f"{version.ref} is as it was registered")
+    if load:
+        given = options(dtype=dtype, device=device)
+        become("worker.lifecycle.golden_check", [*given, "--", version.ref])
 
 
 def promote(

@@ -17,6 +17,7 @@ from producer.cli.submission import FooterProgress, print_submission
 from producer.cli.terminal import say
 from producer.cli.watching import finish
 from schemas.errors import ExitCode
+from schemas.job import Dtype
 
 if TYPE_CHECKING:
     from producer.progress import Progress
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 PANEL = "On this machine"
 
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", help="Number format of the model; int8 is for CPUs.")
+]
 Device = Annotated[
     str | None,
     typer.Option(

@@ -15,7 +15,10 @@ from schemas.registry import METRICS, MODEL_CARD, Registry
 from schemas.signature import Signature
 from schemas.storage import Storage
 from support.models import reference_logits, tiny_model
+from support.processes import run_cli
+from worker import golden
 from worker.golden import GOLDEN_TEXTS
+from worker.lifecycle.golden_check import check
 from worker.lifecycle.register import register
 from worker.model_store import ModelStore
 from worker.models import load_model
@@ -171,3 +174,23 @@ def test_texts_without_a_token_say_nothing_of_precisions(
     with pytest.raises(UsageError, match="none of the texts"):
         register(registry, str(model), "m", version="1", texts=["", ""])
     assert registry.versions("m") == []
+
+
+def test_verify_loads_a_model_and_holds_it_to_its_golden_texts(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKSCORE_MODELS_URI", str(tmp_path / "registry"))
+    registry = Registry(Storage(), str(tmp_path / "registry"))
+    register(registry, str(tiny_model(tmp_path / "model")), "m", version="1")
+    environment = {name: os.environ[name] for name in os.environ if name.startswith("BULKSCORE_")}
+
+    sound = run_cli("models", "verify", "m@1", "--load", env=environment)
+    monkeypatch.setattr(golden, "TOLERANCES", {"bf16": 0.0})
+    with pytest.raises(ModelIncompatible, match="logits of golden texts differ by"):
+        check(Storage(), registry.root, "m@1", dtype="bf16", device="cpu")
+
+    assert sound.exit_code == 0, str(sound)
+    assert sound.stdout == "m@1 is as it was registered\n"
+    assert "m@1 makes of 10 golden texts what it made before" in sound.stderr
+    with pytest.raises(UsageError, match="is not registered"):
+        check(Storage(), None, str(tmp_path / "model"), dtype="fp32", device="cpu")

@@ -13,7 +13,7 @@ from producer.gate import failures
 from producer.registry import promote, remove, rollback, verify
 from schemas.errors import GateFailed, InputMissing, ModelIncompatible, UsageError
 from schemas.gate import parse_gate
-from schemas.model_version import PlainFile, VersionManifest
+from schemas.model_version import Alias, PlainFile, VersionManifest
 from schemas.registry import METRICS, Registry
 from schemas.storage import Storage
 
@@ -134,3 +134,26 @@ def test_the_commands_release_and_take_back(
     assert run("rollback", "m", "--alias", "prod") == "m@1\n"
     assert json.loads(run("rm", "m@2", "--json")) == {"removed": "m@2"}
     assert [v["version"] for v in json.loads(run("list", "--json"))] == ["1"]
+
+
+@pytest.mark.parametrize("alias", ["prod", "new"])
+def test_a_version_that_is_removed_while_an_alias_moves_to_it_leaves_the_alias_as_it_was(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, alias: str
+) -> None:
+    publish(registry, "1", 0.9)
+    publish(registry, "2", 0.9)
+    promote(registry, "m@1", "prod")
+    swap = Registry._swap
+
+    def removed_meanwhile(self: Registry, moved: Alias, expected: Alias | None) -> bool:
+        monkeypatch.setattr(Registry, "_swap", swap)
+        remove(self, "m@2")
+        return swap(self, moved, expected)
+
+    monkeypatch.setattr(Registry, "_swap", removed_meanwhile)
+    with pytest.raises(InputMissing, match=f"m@2 was removed while {alias} was moved to it"):
+        promote(registry, "m@2", alias)
+
+    assert [a.alias for a in registry.aliases("m")] == ["prod"]
+    assert registry.resolve("m@prod").version == "1"
+    assert [event.version for event in registry.history("m")] == ["1", "2"]
