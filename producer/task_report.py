@@ -91,7 +91,7 @@ def full_report(ledger: Ledger, status: JobStatus | None, folder: TaskFolder) ->
         "arguments": task.arguments,
         "kept": tuple(f"{folder.uri}/{name}" for name in task.keeps),
         "state": ChunkState(outcome.state),
-        "attempts": len(outcome.attempts) + (outcome.state == "succeeded"),
+        "attempts": outcome.attempt or report.attempts,
         "progress": "",
         "closed_at": outcome.ended_at,
         "failed": outcome.attempts,

@@ -51,8 +51,8 @@ class LifecycleTask(Record):
 class TaskOutcome(Record):
     """How a task ended.
 
-    `exit_code` is what the command would have ended with in a terminal, `printed` what it would
-    have written to stdout.
+    `attempt` is the one that ended it, 0 where none did. `exit_code` is what the command would have
+    ended with in a terminal, `printed` what it would have written to stdout.
     """
 
     version: Literal[1] = TASK_VERSION
@@ -63,6 +63,7 @@ class TaskOutcome(Record):
     exit_code: int
     printed: str = ""
     worker: str = ""
+    attempt: int = 0
     ended_at: datetime
     attempts: tuple[AttemptRecord, ...] = ()
 

@@ -24,7 +24,7 @@ from schemas.registry import Registry
 from schemas.settings import BrokerSettings, ScheduleSettings, StorageSettings
 from schemas.states import ChunkState
 from schemas.storage import Storage
-from schemas.task_queue import ONLY, task_ledger
+from schemas.task_queue import ONLY, enter, task_ledger
 from schemas.task_record import TaskFolder
 from support.guard import process_exists
 from support.processes import CompletedCli, RunningCli, run_cli, start_command
@@ -151,6 +151,18 @@ def children_of(task_id: str) -> list[psutil.Process]:
     return found
 
 
+def child_of(task_id: str) -> psutil.Process:
+    """Return the process in which a task works, as soon as there is one."""
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        found[:] = children_of(task_id)
+        return len(found) == 1
+
+    wait_for(there, "a process of the task")
+    return found[0]
+
+
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     wait_until(condition, timeout=WAIT_SECONDS, message=what)
 
@@ -190,6 +202,11 @@ def test_a_training_and_an_evaluation_as_tasks_register_a_model_and_tell_its_met
 
 
 def test_bad_input_is_buried_at_once_with_its_code_and_message(served: Fleet) -> None:
+    left = served.folder / "tasks" / "train-20250601-201500-00000a"
+    left.mkdir(parents=True)
+    enter(served.ledger, left.name, served.record(left.name).uri)
+    served.ledger.cancel(left.name)
+
     done = served.run(
         "train", *TRAIN, "--data", "none.csv", "--out", "nothing", "--queue", "--wait"
     )
@@ -201,12 +218,13 @@ def test_bad_input_is_buried_at_once_with_its_code_and_message(served: Fleet) ->
     report = served.tasks.report(task_id)
     assert (report.state, report.attempts) == (ChunkState.DEAD, 1)
     assert [attempt.code for attempt in report.failed] == ["input_missing"]
+    assert not left.exists()  # of a task that ended elsewhere
 
 
 def test_a_cancelled_task_ends_its_process_and_leaves_nothing(served: Fleet) -> None:
     task_id = served.train(epochs=FOREVER)
     wait_for(lambda: "step" in served.tasks.report(task_id).progress, "progress")
-    (process,) = children_of(task_id)
+    process = child_of(task_id)
 
     done = served.run("cancel", task_id)
 
@@ -217,14 +235,18 @@ def test_a_cancelled_task_ends_its_process_and_leaves_nothing(served: Fleet) -> 
     assert not (served.folder / "tasks" / task_id).exists()
 
 
-def test_a_task_whose_worker_is_killed_is_taken_again_and_goes_on_from_its_checkpoint(
-    fleet: Fleet,
-) -> None:
+def test_a_task_whose_worker_stops_or_is_killed_is_taken_again_and_goes_on(fleet: Fleet) -> None:
     worker = fleet.start_worker()
     task_id = fleet.train(epochs=12, checkpoint_seconds=0.2)
     checkpoints = fleet.folder / "tasks" / task_id / "mood.training" / "checkpoints"
     wait_for(lambda: any(checkpoints.glob("*/trainer_state.json")), "a checkpoint")
-    (process,) = children_of(task_id)
+    process = child_of(task_id)
+
+    assert worker.terminate() == 0
+    assert not process_exists(process.pid)
+    assert fleet.tasks.report(task_id).state is ChunkState.QUEUED
+    worker = fleet.start_worker()
+    process = child_of(task_id)
 
     worker.kill()
     wait_for(lambda: not process_exists(process.pid), "the end of what the dead worker started")
@@ -232,6 +254,7 @@ def test_a_task_whose_worker_is_killed_is_taken_again_and_goes_on_from_its_check
     report = fleet.wait(task_id)
 
     assert (report.state, report.exit_code) == (ChunkState.SUCCEEDED, 0), report
+    assert report.attempts == 2  # a worker that stops in order hands the task back uncharged
     assert len(fleet.registry.versions("mood")) == 1
     assert "goes on from checkpoint-" in fleet.tasks.log(task_id)
 
@@ -272,9 +295,8 @@ def test_two_workers_never_run_one_task_at_the_same_time(fleet: Fleet) -> None:
 def test_a_frozen_worker_that_lost_its_lease_does_not_work_beside_the_next(fleet: Fleet) -> None:
     frozen = fleet.start_worker()
     task_id = fleet.train(epochs=FOREVER)
-    wait_for(lambda: len(children_of(task_id)) == 1, "the training")
-    stopped = frozen.processes()
-    stopped.remove(children_of(task_id)[0].pid)
+    training = child_of(task_id).pid
+    stopped = [pid for pid in frozen.processes() if pid != training]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
 

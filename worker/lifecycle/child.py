@@ -11,12 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from schemas import tether
-from schemas.errors import LeaseLost
+from schemas.errors import BulkError, LeaseLost
+from schemas.task_record import is_task_id
 
 # How long it is given to end in order before it is killed.
 STOP_SECONDS = 20.0
@@ -38,6 +39,15 @@ def work_folder(folder: Path) -> Iterator[IO[bytes]]:
         except BlockingIOError:
             raise LeaseLost(f"an earlier attempt still works in {folder}") from None
         yield lock
+
+
+def clear_ended(parent: Path, ended: Callable[[str], bool]) -> None:
+    """Remove the folders of tasks that have ended elsewhere, for all that was done here."""
+    for folder in parent.glob("*/"):
+        with contextlib.suppress(BulkError):
+            if is_task_id(folder.name) and ended(folder.name):
+                with work_folder(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 class TaskProcess:

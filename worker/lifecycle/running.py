@@ -13,12 +13,13 @@ from pathlib import Path
 from schemas.errors import BulkError, LeaseLost, Poison, StorageUnavailable, UnexpectedError
 from schemas.ledger import Ledger
 from schemas.settings import ScheduleSettings
+from schemas.states import TERMINAL_CHUNK_STATES
 from schemas.storage import Storage
 from schemas.task_queue import ONLY
 from schemas.task_record import Ending, TaskFolder, TaskOutcome
 from worker.dead_letters import describe
 from worker.heartbeat import HandBack, Heartbeat
-from worker.lifecycle.child import TaskProcess, work_folder
+from worker.lifecycle.child import TaskProcess, clear_ended, work_folder
 from worker.lifecycle.task_attempt import TaskAttempt
 from worker.lifecycle.task_work import follow, judged
 from worker.retry import Retry, decide
@@ -110,6 +111,10 @@ class TaskRunner:
                 f"{self._schedule.max_attempts} attempts at task {task.task_id} were begun and did "
                 "not come to an end; see `show --log` and the logs of the workers"
             )
+        clear_ended(
+            self._folder,
+            lambda task_id: self._ledger.state_of(task_id, ONLY) in TERMINAL_CHUNK_STATES,
+        )
         with work_folder(attempt.folder) as lock:
             for name, content in task.files.items():
                 (attempt.folder / name).write_text(content, encoding="utf-8")

@@ -114,6 +114,7 @@ class TaskAttempt:
             exit_code=exit_code,
             printed=printed,
             worker=self.worker,
+            attempt=self.number,
             ended_at=datetime.now(UTC),
             attempts=attempts,
         )
