@@ -155,7 +155,7 @@ def no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("documents_per_second", "latency_p50_seconds", "model_bytes", "peak_memory_bytes"), 1.0
     )
     figures |= {"parameters": 1, "dtype": "fp32", "device": "cpu", "device_name": "-", "threads": 1}
-    monkeypatch.setattr("worker.lifecycle.compress_judge.measure_apart", lambda *_: figures)
+    monkeypatch.setattr("worker.lifecycle.compress_judge.measure_beside", lambda *_: [figures] * 2)
 
 
 @pytest.mark.usefixtures("no_speed")

@@ -1,5 +1,6 @@
 """Measures models on one data set, as a job would score it, and tells by how much one is worse."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from schemas.labelled import LabelledTexts
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from worker.lifecycle.bootstrap import Interval, bootstrap_mean
-from worker.lifecycle.efficiency_apart import measure_apart
+from worker.lifecycle.efficiency import PASS_TEXTS
+from worker.lifecycle.efficiency_beside import measure_beside
 from worker.lifecycle.evaluated_rows import FIRST_METRIC, EvaluatedRows
 from worker.lifecycle.evaluation import Settings, loaded, scored_rows
 from worker.lifecycle.quality import Quality, quality_of
@@ -106,13 +108,15 @@ class Judge:
         """Return all metrics with their intervals."""
         return quality_of(judged.rows, seed=self._how.seed, resamples=self._how.resamples)
 
-    def efficiency(self, judged: Judged) -> dict[str, Any]:
-        """Return speed, memory and size of a model, measured in a process of its own."""
-        mixed = np.random.default_rng(self._how.seed).permutation(len(judged.rows))
-        texts = self._data.texts
-        usable = [texts[i] for i in mixed if judged.rows.scored[i]]
-        folder = self._store.fetch(judged.pin)
-        return measure_apart(folder, self._store.cache_dir, usable, self._how, judged.dtype)
+    def efficiencies(self, models: Sequence[Judged]) -> list[dict[str, Any]]:
+        """Return speed, memory and size of models, measured side by side."""
+        mixed = np.random.default_rng(self._how.seed).permutation(len(self._data.rows))
+        texts, scored = self._data.texts, models[0].rows.scored
+        usable = list(dict.fromkeys(texts[i] for i in mixed if scored[i]))[:PASS_TEXTS]
+        folders = [
+            (self._store.fetch(each.pin), replace(self._how, dtype=each.dtype)) for each in models
+        ]
+        return measure_beside(folders, self._store.cache_dir, usable)
 
 
 def agreement(before: Judged, after: Judged) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Makes a model smaller: the threshold first, then the smallest size within it."""
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -81,6 +82,8 @@ class Compressor:
         judged = self._judge.judge_folder(folder, dtype)
         drop = self._judge.drop(before, judged)
         passed = drop <= request.max_drop + _ROUNDING
+        if not passed:
+            shutil.rmtree(folder)  # what is not kept of a large model is large as well
         self._tries.append({"size": size, "value": judged.value, "drop": drop, "passed": passed})
         self._task.tell(
             f"{size:,} of {candidates.whole:,} {candidates.unit}: {self._metric} "
@@ -117,13 +120,14 @@ class Compressor:
             "training": training_of(request) if request.method in TRAINED else None,
             "settings": asdict(self._task.how),
         }
-        for name, judged in (("before", before), ("after", after)):
-            self._task.tell(f"measuring speed and memory {name}")
+        self._task.tell("measuring speed and memory")
+        speeds = self._judge.efficiencies([before, after])
+        for name, judged, speed in zip(("before", "after"), (before, after), speeds, strict=True):
             quality = self._judge.quality(judged)
             record[name] = {
                 "quality": quality.metrics,
                 "intervals": quality.intervals,
-                "efficiency": self._judge.efficiency(judged),
+                "efficiency": speed,
             }
         made: Record = plain(record)
         return made

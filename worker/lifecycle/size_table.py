@@ -45,8 +45,8 @@ def _card(found: Found) -> Iterator[str]:
     yield ""
     yield (
         f"Measured on {after['device']} ({after['device_name']}), {after['threads']} threads, each "
-        "model in a process of its own. The size was chosen by the same texts that quality "
-        "is told of."
+        "model in a process of its own, turn by turn. The size was chosen by the same texts that "
+        "quality is told of."
     )
     if found["method"] in ("int8", "prune-heads"):
         yield ""
