@@ -21,7 +21,6 @@ from schemas.registry import Registry
 from schemas.results import footer_metadata
 from schemas.storage import Storage
 from support.models import tiny_model
-from support.processes import run_cli
 from support.stored_jobs import account_of
 from support.texts import ordinary_texts
 from worker.lifecycle import compress
@@ -87,19 +86,14 @@ def test_a_version_in_8_bits_is_registered_with_parent_card_and_table(
     model: Path, data: Path, tmp_path: Path, run: Compress
 ) -> None:
     registry = Registry(Storage(), str(tmp_path / "registry"))
-    environment = {
-        "BULKSCORE_MODELS_URI": str(tmp_path / "registry"),
-        "BULKSCORE_MODEL_CACHE_DIR": str(tmp_path / "cache"),
-        "BULKSCORE_TORCH_THREADS": "1",
-    }
     register(registry, str(model), "m", version="1")
 
-    done = run_cli(
-        *("compress", "m@1", "--method", "int8", "--data", data / "test.parquet"),
-        *("--max-drop", "0.05", "--out", "m", "--json", "--resamples", "100"),
-        env=environment,
+    done = run(
+        *("m@1", "--method", "int8", "--data", data / "test.parquet"),
+        *("--max-drop", "0.05", "--out", "m", "--json"),
     )
 
+    assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     version = registry.resolve(found["out"])
     assert version.parent is not None
