@@ -21,13 +21,14 @@ from producer.tasks import Tasks
 from schemas.errors import ExitCode
 from schemas.ledger import Ledger
 from schemas.registry import Registry
-from schemas.settings import BrokerSettings, ScheduleSettings, StorageSettings
+from schemas.settings import BrokerSettings, ScheduleSettings, StorageSettings, load
 from schemas.states import ChunkState
 from schemas.storage import Storage
 from schemas.task_queue import ONLY, enter, task_ledger
 from schemas.task_record import TaskFolder
 from support.guard import process_exists
 from support.processes import CompletedCli, RunningCli, run_cli, start_command
+from support.s3 import S3Bucket
 from support.sentences import sentences
 from support.servers import ValkeyServer
 from support.waiting import wait_until
@@ -47,13 +48,14 @@ class Fleet:
     folder: Path
     redis_url: str
     workers: ExitStack
+    models: str
 
     @property
     def env(self) -> dict[str, str]:
         """What commands and workers have in common."""
         return {
             "BULKSCORE_REDIS_URL": self.redis_url,
-            "BULKSCORE_MODELS_URI": str(self.folder / "models"),
+            "BULKSCORE_MODELS_URI": self.models,
             "BULKSCORE_TASK_DIR": str(self.folder / "tasks"),
             "BULKSCORE_MODEL_CACHE_DIR": str(self.folder / "cache"),
             "BULKSCORE_RECONCILE_SECONDS": "0.2",
@@ -71,7 +73,7 @@ class Fleet:
     @property
     def registry(self) -> Registry:
         """Where trained models go."""
-        return Registry(Storage(), str(self.folder / "models"))
+        return Registry(Storage(), self.models)
 
     def start_worker(self, **env: str) -> RunningCli:
         """Start a worker that ends with the test."""
@@ -87,10 +89,10 @@ class Fleet:
         """What the command line works with."""
         deployment = Deployment(
             broker_settings=BrokerSettings(redis_url=self.redis_url),
-            storage_settings=StorageSettings(),
+            storage_settings=load(StorageSettings),
             schedule=ScheduleSettings(),
         )
-        return Tasks(deployment, str(self.folder / "models"))
+        return Tasks(deployment, self.models)
 
     def train(self, *, epochs: int, checkpoint_seconds: float = 60.0) -> str:
         """Put a training that registers `mood` on the queue and return the id of the task."""
@@ -106,7 +108,7 @@ class Fleet:
 
     def record(self, task_id: str) -> TaskFolder:
         """Return the record of a task."""
-        return TaskFolder(Storage(), f"{self.folder}/models/_tasks/{task_id}")
+        return TaskFolder(Storage(load(StorageSettings)), f"{self.models}/_tasks/{task_id}")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fleet_in(folder: Path, data: Path, redis_url: str, workers: ExitStack) -> Fleet:
     for name in ("train.csv", "test.csv"):
         (folder / name).symlink_to(data / name)
-    return Fleet(folder=folder, redis_url=redis_url, workers=workers)
+    models = str(folder / "models")
+    return Fleet(folder=folder, redis_url=redis_url, workers=workers, models=models)
 
 
 @pytest.fixture
@@ -260,8 +263,11 @@ def test_a_task_whose_worker_stops_or_is_killed_is_taken_again_and_goes_on(fleet
 
 
 def test_a_task_that_redis_has_lost_is_found_on_the_object_store(
-    fleet: Fleet, valkey: ValkeyServer
+    fleet: Fleet, valkey: ValkeyServer, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in s3_bucket.env.items():
+        monkeypatch.setenv(name, value)
+    fleet.models = s3_bucket.key_uri("models")
     task_id = fleet.tasks.submit("evaluate", for_worker(["--data=none", "--", "/none"])).task_id
     valkey.empty()
 
