@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,7 +17,6 @@ from producer.cli.submission import FooterProgress, print_submission
 from producer.cli.terminal import say
 from producer.cli.watching import finish
 from schemas.errors import ExitCode
-from schemas.job import Dtype
 
 if TYPE_CHECKING:
     from producer.progress import Progress
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
 PANEL = "On this machine"
 
 DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", help="Number format of the model; int8 is for CPUs.")
+    # As `schemas.job.Dtype`, which would load pydantic for `--help`.
+    Literal["auto", "fp32", "bf16", "fp16", "int8"],
+    typer.Option("--dtype", help="Number format of the model; int8 is for CPUs."),
 ]
 Device = Annotated[
     str | None,
