@@ -138,9 +138,9 @@ def test_training_registers_under_a_name_and_writes_to_a_path(cache: Path, tmp_p
     command = [sys.executable, "-m", "worker.lifecycle.train", "--model", str(base)]
     command += ["--data", str(data), "--epochs", "1", "--max-length", "16"]
 
-    for out in ("named", str(tmp_path / "folder")):
+    for out in ("named", "./folder"):
         done = subprocess.run(
-            [*command, "--out", out], env=env, capture_output=True, text=True, check=False
+            [*command, "--out", out], cwd=tmp_path, env=env, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 

@@ -57,14 +57,15 @@ def command(
     --out ./sentiment-int8
     """
     with reporting_errors():
-        from worker.lifecycle.compress_out import deliver, document, on_disk, place_of, told
+        from worker.lifecycle.compress_out import deliver, document, on_disk, told
         from worker.lifecycle.compress_request import Request
         from worker.lifecycle.compressing import compressed
+        from worker.lifecycle.train_out import choose_out
 
         worker = load(WorkerSettings, device=device)
         storage, models_uri = Storage(load(StorageSettings)), load(RegistrySettings).models_uri
         _require_fit(method, train_data, epochs, student, layers, teacher_scores)
-        place = place_of(out)
+        place = choose_out(out)
         place.require_free()
         pin = pin_model(storage, ref, models_uri)
         request = Request(

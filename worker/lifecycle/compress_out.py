@@ -15,14 +15,9 @@ from safetensors import SafetensorError
 from schemas.errors import StorageFull, UsageError
 from schemas.registry import METRICS, Registry, is_registry_ref
 from worker.lifecycle.size_table import card, lines
-from worker.lifecycle.train_out import CARD, FolderOut, Out, RegistryOut, choose_out
+from worker.lifecycle.train_out import CARD, FolderOut, Out, RegistryOut
 
 COMPRESSION = "compression.json"
-
-
-def place_of(out: str) -> Out:
-    """Return what `--out` means, as `train` does: `./name` is a folder, `name` may be a model's."""
-    return FolderOut(Path(out)) if "/" in out else choose_out(Path(out))
 
 
 def document(model: Path, found: Mapping[str, Any]) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,7 +44,7 @@ def reporting_errors() -> Iterator[None]:
 def command(
     model: Annotated[str, typer.Option(help="Folder, s3:// prefix or NAME@VERSION.")],
     data: reading.Data,
-    out: Annotated[Path, typer.Option(help="Folder to write to, or a name to register.")],
+    out: Annotated[str, typer.Option(help="Folder to write to, or a name to register.")],
     validation_data: reading.ValidationData = None,
     test_data: reading.TestData = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,

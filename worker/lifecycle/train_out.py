@@ -81,14 +81,14 @@ class RegistryOut:
 Out = FolderOut | RegistryOut
 
 
-def choose_out(out: Path) -> Out:
+def choose_out(out: str) -> Out:
     """Return what `--out` means: with a registry set, a plain name is a name in it.
 
     Plain is what has no slash and does not begin with a dot or `~`; write `./name` for a folder.
     """
     root = load(RegistrySettings).models_uri
-    if root is None or str(out) != out.name or out.name.startswith((".", "~")):
-        return FolderOut(out)
+    if root is None or "/" in out or out.startswith((".", "~")):
+        return FolderOut(Path(out))
     from schemas.settings import StorageSettings
 
-    return RegistryOut(Registry(Storage(load(StorageSettings)), root), out.name)
+    return RegistryOut(Registry(Storage(load(StorageSettings)), root), out)
