@@ -13,9 +13,9 @@ from support.data import require_data
 from support.minilm import TRAINING_SECONDS, minilm_sst2
 from support.processes import CompletedCli, run_cli
 
-RUN_SECONDS = 1_200  # two minutes on one core
-EVERY = 5  # documents of the corpus: one in so many
-SAMPLE_ROWS = 500
+RUN_SECONDS = 1_200  # a minute on one core
+EVERY = 10  # documents of the corpus: one in so many
+SAMPLE_ROWS = 200
 TOLERANCE = 1e-4
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TRAINING_SECONDS + RUN_SECONDS)]
@@ -47,7 +47,7 @@ def run(corpus: Path, classifier: Path, output: Path) -> CompletedCli:
         "run",
         *("--input", str(corpus), "--model", str(classifier), "--output", str(output)),
         *("--text-column", "text", "--id-column", "doc_id", "--dtype", "fp32"),
-        *("--all-scores", "--json", "--chunk-rows", "1000"),
+        *("--all-scores", "--json", "--chunk-rows", "500"),
         env={"BULKSCORE_TORCH_THREADS": "1"},  # the other core has other tests to run meanwhile
         timeout=RUN_SECONDS,
     )
@@ -65,7 +65,7 @@ def test_every_document_has_its_row_in_the_order_of_the_corpus(
     assert run.exit_code == 0, str(run)
     assert rows["doc_id"].to_pylist() == pq.read_table(corpus)["doc_id"].to_pylist()
     assert rows["source_row"].to_pylist() == list(range(len(rows)))
-    assert rows["error"].null_count == len(rows) > 3_000
+    assert rows["error"].null_count == len(rows) > 1_500
 
 
 def test_the_account_agrees_with_the_rows(run: CompletedCli, rows: pa.Table) -> None:

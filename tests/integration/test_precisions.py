@@ -120,6 +120,7 @@ def test_a_row_gets_what_it_gets_alone(dtype: Dtype, engine_of: Load) -> None:
     np.testing.assert_allclose(together, alone, atol=0.02)
 
 
+@needs_bytes
 def test_a_family_without_fused_steps_is_refused_in_bytes(engine_of: Load, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="use --dtype bf16 or fp32"):
         engine_of("gpt2", "int8")
@@ -127,6 +128,7 @@ def test_a_family_without_fused_steps_is_refused_in_bytes(engine_of: Load, tmp_p
         require_precision(pin_model(Storage(), str(tmp_path)), "int8")
 
 
+@needs_bytes
 def test_an_activation_without_a_fused_form_is_refused_in_bytes(engine_of: Load) -> None:
     with pytest.raises(ConfigurationError, match="cannot be computed in int8"):
         engine_of("bert", "int8", hidden_act="silu")

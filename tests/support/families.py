@@ -36,7 +36,7 @@ _BASE = {
 _GROUPED = {**_BASE, "num_key_value_heads": 2, "head_dim": 16}
 _SIZES: dict[str, dict[str, Any]] = {
     "albert": {**_BASE, "embedding_size": 16},
-    "bilstm": {"embedding_size": 16, "hidden_size": 32},
+    "bilstm": {"embedding_size": 64, "hidden_size": 96},
     "deberta": {**_BASE, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     "deberta-v2": {
         **_BASE,
