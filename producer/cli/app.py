@@ -28,6 +28,7 @@ from producer.cli import (
     results,
     submission,
     watching,
+    weak_labelling,
 )
 from producer.cli.terminal import report_error, say
 from schemas.errors import BulkError, ExitCode
@@ -53,6 +54,7 @@ FAMILIES = (
     evaluating,
     compressing,
     labelling,
+    weak_labelling,
     models,
     recovery,
     diagnosis,

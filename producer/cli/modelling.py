@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from producer.cli.option_groups import with_groups
 from producer.cli.options import Json
 from producer.cli.running import Device, DtypeOption
 from producer.cli.training import train
@@ -18,7 +19,7 @@ PANEL = "Models"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.command("score", rich_help_panel=PANEL)(score)
-    app.command("train", rich_help_panel=PANEL)(train)
+    app.command("train", rich_help_panel=PANEL)(with_groups(train))
 
 
 def score(

@@ -1,21 +1,18 @@
-"""`models`: the registry, to list, show, register, promote, roll back, verify and remove."""
+"""`models`: the registry, to register, promote, roll back, verify and remove in it."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from producer.cli.models_shown import Ref, list_models, open_registry, show
 from producer.cli.options import Json
 from producer.cli.running import Device, DtypeOption
-from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
-
-if TYPE_CHECKING:
-    from schemas.registry import Registry
+from producer.cli.terminal import print_json, print_line
 
 PANEL = "Models"
 
-Ref = Annotated[str, typer.Argument(metavar="REF", help="NAME@VERSION or NAME@ALIAS.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 AliasOption = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Such as prod.")]
 Reason = Annotated[
@@ -67,98 +64,6 @@ def register_model(
     become("worker.lifecycle.register", [*given, "--", path])
 
 
-def list_models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Its versions.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the models, or the versions of one with the aliases that point to them.
-
-    Example: bulkscore models list sentiment
-    """
-    registry = _registry()
-    names = [name] if name else registry.names()
-    versions = [version for each in names for version in registry.versions(each)]
-    if as_json:
-        print_json(versions)
-        return
-    if not versions:
-        say(f"nothing is registered in {registry.root}")
-        return
-    aliases: dict[tuple[str, str], list[str]] = {}
-    for alias in (alias for each in names for alias in registry.aliases(each)):
-        aliases.setdefault((alias.name, alias.version), []).append(alias.alias)
-    print_table(
-        ("model", "registered", "by", "aliases"),
-        (
-            (v.ref, f"{v.created_at:%Y-%m-%d %H:%M}", v.created_by, ", ".join(pointing))
-            for v in versions
-            for pointing in (aliases.get((v.name, v.version), []),)
-        ),
-    )
-
-
-def show(ref: Ref, as_json: Json = False) -> None:
-    """Show a version: files, labels, metrics, last evaluation, parent, and the model's history.
-
-    Example: bulkscore models show sentiment@prod
-    """
-    from producer.registry import metrics_of
-    from schemas.evaluations import last_evaluation
-
-    registry = _registry()
-    version = registry.resolve(ref)
-    evaluation = last_evaluation(registry, version)
-    signature, metrics = registry.signature(version), metrics_of(registry, version)
-    events = registry.history(version.name)
-    if as_json:
-        print_json(
-            {
-                "version": version,
-                "signature": signature,
-                "metrics": metrics,
-                "evaluation": evaluation,
-                "history": events,
-            }
-        )
-        return
-    print_facts(
-        {
-            "model": version.ref,
-            "digest": version.digest,
-            "folder": registry.folder(version),
-            "labels": ", ".join(signature.labels),
-            "reads": f"{signature.max_length} tokens",
-            "parent": version.parent and version.parent.ref,
-            "registered": f"{version.created_at:%Y-%m-%d %H:%M:%S} by {version.created_by}",
-            **{
-                f"as in fp32, {dtype}": f"{found.same:.2%} of {found.texts} texts"
-                for dtype, found in signature.precisions.items()
-            },
-            **{f"  {key}": str(value) for key, value in (metrics or {}).items()},
-            **_evaluation_facts(evaluation or {}),
-        }
-    )
-    print_line("\nhistory")
-    print_table(
-        ("at", "action", "version", "alias", "by", "reason"),
-        (
-            (f"{e.at:%Y-%m-%d %H:%M:%S}", e.action, e.version, e.alias, e.by, e.reason)
-            for e in events
-        ),
-    )
-
-
-def _evaluation_facts(evaluation: dict[str, Any]) -> dict[str, str]:
-    """Return when a version was evaluated, on how many rows, and its quality."""
-    if not evaluation:
-        return {}
-    quality = evaluation.get("quality", {})
-    return {
-        "evaluated": f"{evaluation.get('at')}, {evaluation['data']['rows']:,} rows",
-        **{f"  quality.{k}": f"{v:.4f}" for k, v in quality.items() if isinstance(v, float)},
-    }
-
-
 def verify(
     ref: Ref,
     load: Annotated[
@@ -180,7 +85,7 @@ def verify(
 
     if load:
         require_worker()
-    version = check(_registry(), ref)
+    version = check(open_registry(), ref)
     print_json(version) if as_json else print_line(f"{version.ref} is as it was registered")
     if load:
         given = options(dtype=dtype, device=device)
@@ -211,7 +116,7 @@ def promote(
     if gate is not None and not gate.is_file():
         raise InputMissing(f"{gate} does not exist")
     asked = parse_gate(gate.read_bytes(), str(gate)) if gate else None
-    moved = move(_registry(), ref, alias, gate=asked, gated=not no_gate, reason=reason)
+    moved = move(open_registry(), ref, alias, gate=asked, gated=not no_gate, reason=reason)
     print_json(moved) if as_json else print_line(f"{moved.name}@{moved.version}")
 
 
@@ -222,7 +127,7 @@ def rollback(name: Name, alias: AliasOption, reason: Reason = None, as_json: Jso
     """
     from producer.registry import rollback as back
 
-    moved = back(_registry(), name, alias, reason=reason)
+    moved = back(open_registry(), name, alias, reason=reason)
     print_json(moved) if as_json else print_line(f"{moved.name}@{moved.version}")
 
 
@@ -233,7 +138,7 @@ def remove(ref: Ref, reason: Reason = None, as_json: Json = False) -> None:
     """
     from producer.registry import remove as take
 
-    gone = take(_registry(), ref, reason=reason)
+    gone = take(open_registry(), ref, reason=reason)
     print_json({"removed": gone}) if as_json else print_line(f"{gone} is removed")
 
 
@@ -246,13 +151,3 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "rm": remove,
 }
-
-
-def _registry() -> "Registry":
-    from producer.deployment import Deployment
-    from schemas.registry import Registry
-    from schemas.settings import RegistrySettings, load
-
-    registry = Registry(Deployment.from_environment().storage, load(RegistrySettings).models_uri)
-    registry.storage.probe(registry.root)
-    return registry

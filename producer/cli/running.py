@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from producer.cli.option_groups import with_groups
 from producer.cli.options import JobIdOption, Json, Output
 from producer.cli.progress_display import display
 from producer.cli.schedule import Incremental, LogicalDate
-from producer.cli.scoring_options import ScoringOptions, with_scoring_options
+from producer.cli.scoring_options import ScoringOptions
 from producer.cli.stops import way_on_with_run
 from producer.cli.submission import FooterProgress, print_submission
 from producer.cli.terminal import say
@@ -47,7 +48,7 @@ Workers = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module to `app`."""
-    app.command("run", rich_help_panel=PANEL)(with_scoring_options(run))
+    app.command("run", rich_help_panel=PANEL)(with_groups(run))
 
 
 def run(

@@ -1,15 +1,10 @@
 """What a job shall do, as options of `plan`, `submit` and `run`.
 
-`with_scoring_options` gives a command all fields of `ScoringOptions` as options of its own and
-hands them over as one value, so that the three cannot drift apart. Imports nothing heavy: this
-module is loaded for `--help`.
+Imports nothing heavy: this module is loaded for `--help`.
 """
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -220,36 +215,3 @@ class ScoringOptions:
             priority=priority,
             canary=canary,
         )
-
-
-def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command(scoring, …)` the fields of `ScoringOptions` as options of its own.
-
-    Args:
-        command: Takes a `ScoringOptions` first, then its own options by name.
-    """
-
-    def run(**given: Any) -> None:
-        scoring = ScoringOptions(**{f.name: given.pop(f.name) for f in fields(ScoringOptions)})
-        command(scoring, **given)
-
-    _scoring, *own = inspect.signature(command, eval_str=True).parameters.values()
-    parameters = [*_scoring_parameters(), *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
-
-
-def _scoring_parameters() -> list[inspect.Parameter]:
-    hints = get_type_hints(ScoringOptions, include_extras=True)
-    keyword = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-    parameters = []
-    for option in fields(ScoringOptions):
-        default: Any = option.default
-        if option.default_factory is not MISSING:
-            default = option.default_factory()
-        if default is MISSING:
-            default = inspect.Parameter.empty
-        parameters.append(keyword(option.name, default=default, annotation=hints[option.name]))
-    return parameters

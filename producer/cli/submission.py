@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.option_groups import with_groups
 from producer.cli.options import (
     JobIdOption,
     Json,
@@ -13,7 +14,7 @@ from producer.cli.options import (
     PriorityOption,
 )
 from producer.cli.schedule import Incremental, LogicalDate, say_increment
-from producer.cli.scoring_options import ScoringOptions, with_scoring_options
+from producer.cli.scoring_options import ScoringOptions
 from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
 from producer.cli.watching import finish, follow
 
@@ -44,8 +45,8 @@ TokensPerSecond = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    app.command("plan", rich_help_panel=PANEL)(with_scoring_options(plan))
-    app.command("submit", rich_help_panel=PANEL)(with_scoring_options(submit))
+    app.command("plan", rich_help_panel=PANEL)(with_groups(plan))
+    app.command("submit", rich_help_panel=PANEL)(with_groups(submit))
 
 
 def plan(

@@ -1,11 +1,11 @@
-"""Lifecycle tasks on the command line: `train`, `evaluate` and their like, here or on the queue."""
+"""Lifecycle tasks on the command line: followed to their end, listed, and shown."""
 
 import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,85 +19,14 @@ from producer.cli.terminal import (
     say,
 )
 from producer.cli.watching import way_back
-from schemas.errors import ExitCode, UsageError
+from schemas.errors import ExitCode
 
 if TYPE_CHECKING:
     from producer.task_report import TaskReport
     from producer.tasks import Tasks
-    from schemas.task_record import Kind
 
-WHERE = "Where it runs"
 # A line that has not changed is said again after so long, to show that something still runs.
 SAID_AGAIN_SECONDS = 30.0
-
-Local = Annotated[
-    bool,
-    typer.Option("--local", help="Run in this terminal, the default.", rich_help_panel=WHERE),
-]
-Queue = Annotated[
-    bool,
-    typer.Option(
-        "--queue",
-        help="Run as a task of a worker (`worker --queues lifecycle`), and print its id.",
-        rich_help_panel=WHERE,
-    ),
-]
-Wait = Annotated[
-    bool,
-    typer.Option("--wait", help="With --queue: wait for its end.", rich_help_panel=WHERE),
-]
-
-
-def carry_out(
-    kind: "Kind",
-    arguments: Sequence[str],
-    *,
-    needs: Sequence[str],
-    local: bool,
-    queue: bool,
-    wait: bool,
-) -> None:
-    """Become `worker.lifecycle.KIND`, or have a worker run it.
-
-    Args:
-        kind: Name of the module.
-        arguments: For it.
-        needs: Libraries of the train extra that it needs where it runs.
-        local: Run it here.
-        queue: Have a worker run it,
-        wait: and wait for its end.
-    """
-    from producer.processes import become, require_installed
-
-    if local and queue:
-        raise UsageError("give --local or --queue, not both")
-    if wait and not queue:
-        raise UsageError("--wait is for --queue: without it the command waits anyhow")
-    if queue:
-        _send(kind, arguments, wait=wait)
-    else:
-        for module in needs:
-            require_installed(module, "train")
-        become(f"worker.lifecycle.{kind}", arguments)
-
-
-def _send(kind: "Kind", arguments: Sequence[str], *, wait: bool) -> None:
-    from producer.task_arguments import for_worker
-    from producer.tasks import Tasks
-
-    tasks = Tasks.from_environment()
-    request = for_worker(arguments)
-    if paths := request.local_paths:
-        say(f"the worker needs the same disk as this machine: {', '.join(paths)}")
-    task = tasks.submit(kind, request)
-    if not tasks.served():
-        say("no worker takes such tasks now; start one: bulkscore worker --queues lifecycle")
-    if not wait:
-        print_line(task.task_id)
-        say(f"follow it: bulkscore watch {task.task_id}")
-        return
-    say(f"task {task.task_id}")
-    follow_task(tasks, task.task_id, keep_queued=True, fetch=request.keeps)
 
 
 def follow_task(

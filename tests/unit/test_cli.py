@@ -13,9 +13,10 @@ import typer.main
 
 from producer.cli import options, terminal
 from producer.cli.app import build_app
+from producer.cli.option_groups import with_groups
 from producer.cli.option_values import parse_error_budget
 from producer.cli.reference import commands_of, examples, reference
-from producer.cli.scoring_options import ScoringOptions, with_scoring_options
+from producer.cli.scoring_options import ScoringOptions
 from schemas.errors import UsageError
 from schemas.job import DEFAULT_CHUNK_ROWS, ErrorBudget, JobSpec
 from support.processes import run_cli
@@ -129,7 +130,7 @@ def test_a_command_gets_its_own_options_beside_the_scoring_options() -> None:
     def command(scoring: ScoringOptions, output: options.Output, wait: bool = False) -> None:
         """Do something."""
 
-    parameters = inspect.signature(with_scoring_options(command)).parameters
+    parameters = inspect.signature(with_groups(command)).parameters
 
     assert {"input", "model", "output", "wait"} <= set(parameters)
     assert "scoring" not in parameters
