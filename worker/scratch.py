@@ -1,8 +1,8 @@
-"""The folder of a worker's temporary files, which does not outlast the worker.
+"""Folders of temporary files that do not outlast their process.
 
 A process that is killed removes nothing, and what it leaves would fill the disk in time. So a
-worker locks its folder, and a new worker removes the folders that nobody locks: a lock ends with
-its process.
+process locks its folder, and the next one of its kind removes the folders that nobody locks: a lock
+ends with its process.
 """
 
 import contextlib
@@ -19,15 +19,22 @@ PREFIX = "bulkscore-worker-"
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make the folder, for this process and its children to put all temporary files into."""
+    with folder_of_process(PREFIX) as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        yield folder
+
+
+@contextlib.contextmanager
+def folder_of_process(prefix: str) -> Iterator[Path]:
+    """Make a temporary folder, and remove those with this prefix whose process was killed."""
     parent = Path(tempfile.gettempdir())
     with contextlib.ExitStack() as held:
-        # Whoever holds this may take an unlocked folder for one whose worker is gone.
-        with _locked(parent / f"{PREFIX}{os.getuid()}.lock"):
-            for folder in parent.glob(f"{PREFIX}*/"):
+        # Whoever holds this may take an unlocked folder for one whose process is gone.
+        with _locked(parent / f"{prefix}{os.getuid()}.lock"):
+            for folder in parent.glob(f"{prefix}*/"):
                 _remove_if_left(folder)
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
             held.enter_context(_locked(folder / "lock"))
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
         yield folder
 
 

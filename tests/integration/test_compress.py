@@ -1,6 +1,9 @@
 """`compress` finds the smallest model that is good enough, and writes that one, whole, or none."""
 
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,12 @@ from worker.models import LoadedModel, load_model
 pytestmark = pytest.mark.integration
 
 ROWS = 120
+SPEED: dict[str, Any] = {
+    **dict.fromkeys(
+        ("documents_per_second", "latency_p50_seconds", "model_bytes", "peak_memory_bytes"), 1.0
+    ),
+    **{"parameters": 1, "dtype": "fp32", "device": "cpu", "device_name": "-", "threads": 1},
+}
 Compress = Callable[..., Result]
 
 
@@ -145,11 +154,7 @@ def test_bf16_halves_the_weights_and_little_else(
 @pytest.fixture
 def no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the two processes in which speed is measured."""
-    figures: dict[str, Any] = dict.fromkeys(
-        ("documents_per_second", "latency_p50_seconds", "model_bytes", "peak_memory_bytes"), 1.0
-    )
-    figures |= {"parameters": 1, "dtype": "fp32", "device": "cpu", "device_name": "-", "threads": 1}
-    monkeypatch.setattr("worker.lifecycle.compress_judge.measure_beside", lambda *_: [figures] * 2)
+    monkeypatch.setattr("worker.lifecycle.compress_judge.measure_beside", lambda *_: [SPEED] * 2)
 
 
 @pytest.mark.usefixtures("no_speed")
@@ -238,6 +243,62 @@ def test_a_full_disk_leaves_nothing_under_the_name(
     assert done.exit_code == 69, done.output
     assert "no space left" in done.stderr
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from schemas.storage import Storage
+from worker.lifecycle import compress, compress_judge, compressing
+import worker.lifecycle.compress_out, worker.lifecycle.register, transformers  # once for all
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+speed = {FIGURES}
+compress_judge.measure_beside = lambda *_: [speed] * 2
+ends = []
+for owner, name, out in (
+    (compressing.Compressor, "_record", "m"), (Storage, "create", "m"), (Path, "rmdir", "./small")
+):
+    if not (child := os.fork()):
+        setattr(owner, name, die)
+        compress.app([*sys.argv[1:], out])
+    ends.append(os.waitpid(child, 0)[1])
+sys.exit(ends != [signal.SIGKILL] * 3)
+"""
+
+
+@pytest.mark.usefixtures("no_speed")
+def test_the_same_command_starts_anew_after_it_was_killed_in_search_or_in_publishing(
+    model: Path, data: Path, tmp_path: Path, run: Compress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(Storage(), str(tmp_path / "registry"))
+    register(registry, str(model), "m", version="1")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    given = ["m@1", "--method", "bf16", "--data", str(data / "test.parquet"), "--max-drop", "1"]
+
+    subprocess.run(
+        [sys.executable, "-c", KILLED.replace("{FIGURES}", repr(SPEED)), *given, "--out"],
+        check=True,
+        timeout=200,
+    )
+
+    assert [version.version for version in registry.versions("m")] == ["1"]
+    assert len(list((tmp_path / "registry" / "m").glob("**/model.safetensors"))) == 2
+    assert (tmp_path / ".small.unfinished").is_dir()
+    assert not (tmp_path / "small").exists()
+    assert any(scratch.glob("*/size-16/model.safetensors"))
+    for out in ("m", "./small"):
+        done = run(*given, "--out", out)
+        assert done.exit_code == 0, done.output
+    assert len(registry.versions("m")) == 2
+    assert stat(tmp_path / "small") < stat(model)
+    assert not list(tmp_path.glob(".small*"))
+    assert not list(scratch.glob("*/"))
 
 
 BAD = {

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from worker.lifecycle.evaluation import Record, Settings, Tell, plain
 from worker.lifecycle.evaluation_facts import data_facts
 from worker.lifecycle.smallest import smallest
 from worker.model_store import ModelStore
+from worker.scratch import folder_of_process
 
 # Rounding of decimal numbers is no drop: 0.90 - 0.89 is more than 0.01 in binary.
 _ROUNDING = 1e-9
@@ -161,6 +161,8 @@ def compressed(
 ) -> Iterator[Compressed]:
     """Yield the smallest model within the threshold, and remove its folder afterwards.
 
+    What an earlier one left that was killed is removed first.
+
     Args:
         storage: The door to objects.
         pin: The model.
@@ -173,7 +175,7 @@ def compressed(
     Raises:
         BulkError: As `Compressor`.
     """
-    with tempfile.TemporaryDirectory(prefix="bulkscore-compress-") as scratch:
+    with folder_of_process("bulkscore-compress-") as scratch:
         task = Task(
             storage=storage,
             store=ModelStore(storage, cache_dir),
@@ -181,7 +183,7 @@ def compressed(
             pin=pin,
             request=request,
             how=how,
-            scratch=Path(scratch),
+            scratch=scratch,
             tell=tell,
         )
         compressor = Compressor(task)
