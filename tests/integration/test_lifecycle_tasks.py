@@ -27,6 +27,7 @@ from schemas.storage import Storage
 from schemas.task_queue import ONLY, enter, task_ledger
 from schemas.task_record import TaskFolder
 from support.guard import process_exists
+from support.models import tiny_model
 from support.processes import CompletedCli, RunningCli, run_cli, start_command
 from support.s3 import S3Bucket
 from support.sentences import sentences
@@ -140,7 +141,12 @@ def served(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fle
     folder = tmp_path_factory.mktemp("fleet")
     with ExitStack() as workers, ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         made = fleet_in(folder, data, server.url, workers)
-        made.start_worker()
+        made.start_worker(
+            BULKSCORE_S3_ENDPOINT_URL="http://127.0.0.1:9",  # where nothing answers
+            AWS_ACCESS_KEY_ID="key",
+            AWS_SECRET_ACCESS_KEY="secret",
+            BULKSCORE_MAX_ATTEMPTS="2",
+        )
         yield made
 
 
@@ -173,7 +179,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     wait_until(condition, timeout=WAIT_SECONDS, message=what)
 
 
-def test_a_training_and_an_evaluation_as_tasks_register_a_model_and_tell_its_metrics(
+def test_training_evaluating_and_compressing_as_tasks_registers_models_and_tells_their_metrics(
     served: Fleet,
 ) -> None:
     trained = served.run(
@@ -202,8 +208,17 @@ def test_a_training_and_an_evaluation_as_tasks_register_a_model_and_tell_its_met
     assert "[gate_failed]" in evaluated.stderr
     assert (served.folder / "report.html").read_text().startswith("<!")
     assert evaluated.json()["model"]["ref"] == f"mood@{version.version}"
+    compressed = served.run(
+        *("compress", f"mood@{version.version}", "--data", "test.csv", "--method", "bf16"),
+        *("--max-drop", "1", "--out", "mood", "--queue", "--wait", "--json"),
+    )
+
+    assert compressed.exit_code == 0, compressed
+    smaller = served.registry.resolve(compressed.json()["out"])
+    assert smaller.parent is not None
+    assert smaller.parent.ref == version.ref
     listed = served.run("jobs", "--json").json()
-    assert [task["state"] for task in listed] == ["dead", "succeeded"]
+    assert [task["state"] for task in listed] == ["succeeded", "dead", "succeeded"]
     assert task_id in served.run("jobs").stdout
 
 
@@ -225,6 +240,28 @@ def test_bad_input_is_buried_at_once_with_its_code_and_message(served: Fleet) ->
     assert (report.state, report.attempts) == (ChunkState.DEAD, 1)
     assert [attempt.code for attempt in report.failed] == ["input_missing"]
     assert not left.exists()  # of a task that ended elsewhere
+
+
+def test_a_task_whose_data_cannot_be_reached_is_tried_again_and_its_attempts_are_counted(
+    served: Fleet,
+) -> None:
+    task_id = served.tasks.submit(
+        "compress",
+        for_worker(
+            [
+                *("--method=distil", "--data=s3://none/test.csv", "--train-data=s3://none/a.csv"),
+                *("--out=small", "--", str(tiny_model(served.folder / "parent"))),
+            ]
+        ),
+    ).task_id
+
+    report = served.wait(task_id)
+
+    assert (report.state, report.attempts) == (ChunkState.DEAD, 2)
+    assert [a.code for a in report.failed] == ["storage_unavailable"] * 2
+    assert [a.number for a in report.failed] == [1, 2]
+    assert report.exit_code == ExitCode.UNAVAILABLE
+    assert not served.registry.versions("small")
 
 
 def test_a_cancelled_task_ends_its_process_and_leaves_nothing(served: Fleet) -> None:
