@@ -5,12 +5,15 @@ from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
-from schemas.errors import BrokerUnavailable
 from schemas.job import Priority
 from schemas.message import ChunkMessage
-from schemas.settings import redact
+from schemas.redis_connection import broker_error
 from schemas.transport import celery_settings, send, send_task
+
+# What the transport raises where Redis cannot be used; a missing right comes as Redis says it.
+UNUSABLE = (OperationalError, RedisError, OSError)
 
 
 def celery_app(redis_url: str) -> Celery:
@@ -36,8 +39,8 @@ class Broker:
         """
         try:
             send(self._app, messages, priority)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+        except UNUSABLE as error:
+            raise broker_error(self._url, error) from error
 
     def publish_task(self, task_id: str) -> None:
         """Put the message of a lifecycle task on its queue.
@@ -47,8 +50,8 @@ class Broker:
         """
         try:
             send_task(self._app, task_id)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+        except UNUSABLE as error:
+            raise broker_error(self._url, error) from error
 
     def serves(self, queue: str, timeout_seconds: float = 1.5) -> bool:
         """Say whether a worker that answers takes messages off a queue.
@@ -59,8 +62,8 @@ class Broker:
         try:
             asked = self._app.control.inspect(timeout=timeout_seconds)
             replies: dict[str, Any] = asked.active_queues() or {}
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+        except UNUSABLE as error:
+            raise broker_error(self._url, error) from error
         return any(q["name"] == queue for queues in replies.values() for q in queues)
 
     def workers(self, timeout_seconds: float = 1.5) -> dict[str, Any]:
@@ -71,6 +74,6 @@ class Broker:
         """
         try:
             replies: list[dict[str, Any]] = self._app.control.ping(timeout=timeout_seconds)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"Redis at {redact(self._url)}: {error}") from error
+        except UNUSABLE as error:
+            raise broker_error(self._url, error) from error
         return {name: answer for reply in replies for name, answer in reply.items()}

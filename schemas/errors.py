@@ -4,7 +4,8 @@
     ├─ TransientError           try again later
     │  ├─ StorageUnavailable    time-out, 5xx, throttling, connection reset
     │  │  └─ StorageFull        disk, quota or bucket takes no more
-    │  ├─ BrokerUnavailable     Redis does not answer, refuses or is full
+    │  ├─ BrokerUnavailable     Redis does not answer or is full
+    │  │  └─ BrokerRefused      login, certificate or rights: until somebody changes them
     │  ├─ ModelNotReady         the model's files could not be fetched completely
     │  ├─ DeviceOutOfMemory     the model or every row of a batch did not fit the device
     │  ├─ DeviceFailed          the device is of no more use to this process
@@ -104,9 +105,15 @@ class StorageFull(StorageUnavailable):
 
 
 class BrokerUnavailable(TransientError):
-    """Redis does not answer, refuses the login or is out of memory."""
+    """Redis does not answer or is out of memory."""
 
     code = "broker_unavailable"
+
+
+class BrokerRefused(BrokerUnavailable):
+    """Redis refuses the login or a command, or shows a certificate that is not trusted."""
+
+    code = "broker_refused"
 
 
 class ModelNotReady(TransientError):

@@ -8,7 +8,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerRefused, BrokerUnavailable
 from schemas.settings import BrokerSettings, redact
 
 # A command is sent again this often when the connection breaks. Each try waits for a whole
@@ -32,9 +32,32 @@ def broker_errors(url: str) -> Iterator[None]:
     """Turn redis-py's errors into BrokerUnavailable that names the server, without password."""
     try:
         yield
-    except redis.exceptions.AuthenticationError as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} refuses the login: {error}") from error
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} does not answer: {error}") from error
-    except redis.exceptions.RedisError as error:
-        raise BrokerUnavailable(f"Redis at {redact(url)} refused a command: {error}") from error
+    except (redis.exceptions.RedisError, OSError) as error:
+        raise broker_error(url, error) from error
+
+
+def broker_error(url: str, error: Exception) -> BrokerUnavailable:
+    """Return our error for one of redis-py, or of kombu, that wraps one."""
+    place, causes = f"Redis at {redact(url)}", list(_causes(error))
+    words = str(error)
+    if any(isinstance(cause, redis.exceptions.AuthenticationError) for cause in causes):
+        return BrokerRefused(f"{place} refuses the login: {words}")
+    if any(isinstance(cause, redis.exceptions.NoPermissionError) for cause in causes):
+        return BrokerRefused(f"{place} gives this user too few rights (ACL): {words}")
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return BrokerRefused(
+            f"{place} shows a certificate that cannot be trusted: {words}; BULKSCORE_REDIS_CA_FILE "
+            "names the file of its authority, BULKSCORE_REDIS_URL the host it was made for"
+        )
+    if "SSL" in words:
+        return BrokerRefused(f"{place} and we do not agree on TLS: {words}")
+    unanswered = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+    if isinstance(error, redis.exceptions.RedisError) and not isinstance(error, unanswered):
+        return BrokerUnavailable(f"{place} refused a command: {words}")
+    return BrokerUnavailable(f"{place} does not answer: {words}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from schemas.errors import ConfigurationError
+from schemas.redis_tls import verified
 
 PREFIX = "BULKSCORE_"
 DEFAULT_VISIBILITY_SECONDS = 60.0
@@ -73,13 +74,18 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix")
 class BrokerSettings(_Settings):
     """Where Redis is and how long to wait for it."""
 
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    # Of TLS: who signed the certificate of Redis (default: whom the machine trusts), and what we
+    # show ourselves where Redis asks for it.
+    redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False, validate_default=True)
     redis_connect_timeout_seconds: float = Field(default=3.0, gt=0)
     redis_socket_timeout_seconds: float = Field(default=5.0, gt=0)
 
     @field_validator("redis_url")
     @classmethod
-    def _must_be_a_redis_url(cls, url: str) -> str:
+    def _must_be_a_redis_url(cls, url: str, info: ValidationInfo) -> str:
         try:
             parts = urlsplit(url)
             known = parts.scheme in _REDIS_SCHEMES
@@ -90,7 +96,12 @@ class BrokerSettings(_Settings):
             raise ValueError("not a URL") from None
         if not (known and place and port):
             raise ValueError("expected redis://, rediss:// or unix://, then a host or a path")
-        return url
+        files = {
+            "ssl_ca_certs": info.data.get("redis_ca_file"),
+            "ssl_certfile": info.data.get("redis_cert_file"),
+            "ssl_keyfile": info.data.get("redis_key_file"),
+        }
+        return verified(url, files)
 
 
 class StorageSettings(_Settings):
@@ -194,7 +205,8 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
 
 
 def redact(url: str) -> str:
-    """Return `url` without its password, which may also stand in the query."""
+    """Return `url` without its password, which may also stand in the query, and options of TLS."""
+    url = re.sub(r"[?&]ssl_[^&]*", "", url)
     parts = urlsplit(url)
     if parts.password is not None:
         host = parts.netloc.rpartition("@")[2]

@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.job import PRIORITIES, Priority
 from schemas.message import MESSAGE_VERSION, QUEUE_PREFIX, TASK_NAME, ChunkMessage, queue_name
+from schemas.redis_tls import tls_options
 from schemas.settings import DEFAULT_VISIBILITY_SECONDS
 from schemas.task_queue import QUEUE as LIFECYCLE_QUEUE
 from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
@@ -21,11 +22,13 @@ def celery_settings(
     """Return the settings of every Celery app of ours, on the worker and the producer alike.
 
     Args:
-        redis_url: The broker.
+        redis_url: The broker, as `BrokerSettings` has it: what it says of TLS is not left to kombu,
+            which would verify nothing.
         visibility_seconds: See `WorkerSettings`; only workers hand messages out again.
     """
     return {
         "broker_url": redis_url,
+        "broker_use_ssl": tls_options(redis_url) or None,
         # A result backend can wedge a worker; results are objects, states are in the ledger.
         "result_backend": None,
         "task_ignore_result": True,

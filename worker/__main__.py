@@ -51,6 +51,7 @@ def _serve(name: str, wanted: str) -> None:
         raise UsageError(f"no such queue: {', '.join(sorted(unknown))}; use {', '.join(known)}")
     if LIFECYCLE in given:
         look_after_tasks()
+    _require_admittance()
     app.worker_main(
         [
             "--quiet",
@@ -62,6 +63,20 @@ def _serve(name: str, wanted: str) -> None:
             "--task-events",
         ]
     )
+
+
+def _require_admittance() -> None:
+    """Raise BrokerRefused where Redis turns us away, for which Celery would try again for ever."""
+    from schemas.errors import BrokerRefused, BrokerUnavailable
+    from schemas.ledger import Ledger
+    from schemas.settings import BrokerSettings
+
+    try:
+        Ledger(load(BrokerSettings)).active()
+    except BrokerRefused:
+        raise
+    except BrokerUnavailable:
+        return  # Celery waits for it
 
 
 if __name__ == "__main__":

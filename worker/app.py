@@ -12,12 +12,13 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
-from schemas.errors import BrokerUnavailable
 from schemas.job import Priority
 from schemas.ledger import Ledger
 from schemas.message import ChunkMessage
 from schemas.reconciler import Reconciler
+from schemas.redis_connection import broker_error
 from schemas.settings import (
     BrokerSettings,
     RegistrySettings,
@@ -35,6 +36,8 @@ from worker.slot import drain_flag
 
 logger = logging.getLogger(__name__)
 
+# What the transport raises where Redis cannot be used; a missing right comes as Redis says it.
+UNUSABLE = (OperationalError, RedisError, OSError)
 # The child imports torch and loads the model inside its first task; a new child that has not
 # reported by then is killed by Celery, whose default of 4 s would kill it for ever.
 CHILD_START_SECONDS = 300
@@ -168,16 +171,16 @@ def publish(messages: Sequence[ChunkMessage], priority: Priority) -> None:
     """Put messages on the queue of this priority; see `producer.broker.Broker.publish`."""
     try:
         send(app, messages, priority)
-    except (OperationalError, OSError) as error:
-        raise BrokerUnavailable(f"messages not sent: {error}") from error
+    except UNUSABLE as error:
+        raise broker_error(app.conf.broker_url, error) from error
 
 
 def publish_task(task_id: str) -> None:
     """Put the message of a lifecycle task on its queue."""
     try:
         send_task(app, task_id)
-    except (OperationalError, OSError) as error:
-        raise BrokerUnavailable(f"task {task_id} not sent: {error}") from error
+    except UNUSABLE as error:
+        raise broker_error(app.conf.broker_url, error) from error
 
 
 @signals.worker_shutting_down.connect

@@ -84,7 +84,8 @@ def test_a_broker_that_cannot_be_used_is_named_in_time(
     url = f"redis://:not-it@127.0.0.1:{port[trouble]}/0"
     done = stack.cli(*words, env={"BULKSCORE_REDIS_URL": url})
 
-    assert_unreachable(done, "error [broker_unavailable]", f"127.0.0.1:{port[trouble]}")
+    code = "broker_refused" if trouble == "wrong password" else "broker_unavailable"
+    assert_unreachable(done, f"error [{code}]", f"127.0.0.1:{port[trouble]}")
     assert "not-it" not in done.stderr
     assert not output.exists()
 

@@ -36,7 +36,7 @@ class SecuredRedis(Daemon):
         certificate, key = self.authority.issue("redis", "localhost", "127.0.0.1")
         command = [
             str(program),
-            *("--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1"),
+            *("--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "127.0.0.2"),
             *("--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
             *("--tls-ca-cert-file", str(self.authority.file), "--tls-auth-clients", "optional"),
             *("--aclfile", str(self._users_file(folder))),
