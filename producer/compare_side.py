@@ -13,7 +13,9 @@ from schemas.chunks import ChunkTable
 from schemas.errors import UsageError
 from schemas.job import Manifest, ModelPin
 from schemas.manifest import read_chunks
+from schemas.model_account import ModelAccount
 from schemas.parquet import decoding, open_parquet
+from schemas.results import ResultAccount, read_account
 from schemas.storage import Storage
 from schemas.survey import survey
 
@@ -77,6 +79,18 @@ class Side:
             threads=CONCURRENT_READS,
             name="compare",
         )
+
+    def accounts(self) -> Iterator[ResultAccount | ModelAccount]:
+        """Yield what the model came to in each result."""
+        uris = [layout.result(self.manifest.spec.output, n) for n in sorted(self.results)]
+        found = map_ahead(
+            lambda uri: read_account(self.storage, uri),
+            uris,
+            threads=CONCURRENT_READS,
+            name="accounts",
+        )
+        for account in found:
+            yield account.models[self.place] if account.models else account
 
     def chunk_of(self, file: str, row: int) -> int:
         """Return the chunk that holds a row of a file."""

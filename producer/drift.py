@@ -1,4 +1,4 @@
-"""How far a job's labels, scores and lengths are from those of a reference job.
+"""How far a job's labels, scores, lengths and unknown tokens are from those of a reference job.
 
 The measure is the population stability index, Σ (p - q) ln(p / q) over bins with the shares p of
 the job and q of the reference. Half a row is added to each bin, so that an empty one has a
@@ -99,6 +99,11 @@ def drift(reference: Profile, current: Profile) -> DriftReport:
             _of_counts("labels", reference.labels, current.labels),
             _of_counts("scores", *scores),
             _of_counts("lengths", *_in_deciles(reference.lengths, current.lengths)),
+            *(
+                [_of_counts("unknown tokens", reference.tokens, current.tokens)]
+                if reference.tokens and current.tokens
+                else []
+            ),
         ),
     )
 

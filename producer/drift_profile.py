@@ -23,12 +23,15 @@ class Profile:
         scores: What a label lacks of certainty (1 - score), which tells many confident rows apart;
             of a regression, its values.
         lengths: Tokens of the rows that are scored.
+        tokens: Tokens by whether the tokenizer has a word for what they stand for; empty where a
+            result of an older worker does not say.
     """
 
     side: Side
     labels: Counter[str] = field(default_factory=Counter)
     scores: Sketch = field(default_factory=Sketch)
     lengths: Sketch = field(default_factory=Sketch)
+    tokens: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_regression(self) -> bool:
@@ -59,9 +62,19 @@ def profile(side: Side, progress: Progress = lambda _done, _all: None) -> Profil
     Raises:
         InputCorrupt: A result cannot be read.
     """
-    found = Profile(side=side)
+    found = Profile(side=side, tokens=_tokens(side))
     of_all = sum(map(side.rows_in, side.chunks_of_file))
     for rows in side.read(sorted(side.results)):
         found.add(rows)
         progress(found.rows, of_all)
+    return found
+
+
+def _tokens(side: Side) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for account in side.accounts():
+        if account.unknown_tokens is None:
+            return Counter()
+        found["unknown"] += account.unknown_tokens
+        found["known"] += account.tokens - account.unknown_tokens
     return found

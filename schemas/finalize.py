@@ -138,6 +138,8 @@ def _summary(
         dead_by_code=dict(sorted(sums.dead_by_code.items())),
         tokens=sums.tokens,
         truncated_rows=sums.truncated_rows,
+        unknown_tokens=sums.unknown_tokens,
+        unknown_token_rate=sums.unknown_token_rate,
         scoring_seconds=round(sums.scoring_seconds, 3),
         workers=tuple(sorted(sums.workers)),
         results_sha256=results_sha256,

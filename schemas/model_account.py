@@ -7,7 +7,8 @@ from pydantic import Field
 from schemas.job import Record
 
 
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
+    """Say whether a field has nothing to say, and is left out."""
     return value is None
 
 
@@ -17,7 +18,8 @@ class ModelAccount(Record):
     The rows are `rows_scored` + the sum of `errors`, of a canary those of its sample. `name` is
     what its columns are called by, empty where they are plain, `dtype` what it computed in. To
     `rows_compared` both this model and the first gave a label, to `rows_agreed` the same one; they
-    are None of the first itself.
+    are None of the first itself. `unknown_tokens` are those of `tokens` that stand for what the
+    tokenizer has no word for, None where a result of an older worker does not say.
     """
 
     name: str
@@ -28,8 +30,9 @@ class ModelAccount(Record):
     tokens: int
     truncated_rows: int
     dtype: str
-    rows_compared: int | None = Field(default=None, exclude_if=_is_none)
-    rows_agreed: int | None = Field(default=None, exclude_if=_is_none)
+    unknown_tokens: int | None = Field(default=None, exclude_if=is_none)
+    rows_compared: int | None = Field(default=None, exclude_if=is_none)
+    rows_agreed: int | None = Field(default=None, exclude_if=is_none)
 
     def plus(self, other: "ModelAccount") -> "ModelAccount":
         """Return what the model came to in both."""
@@ -41,12 +44,13 @@ class ModelAccount(Record):
                 "tokens": self.tokens + other.tokens,
                 "truncated_rows": self.truncated_rows + other.truncated_rows,
                 "dtype": ", ".join(sorted(dtypes)),
-                "rows_compared": _sum(self.rows_compared, other.rows_compared),
-                "rows_agreed": _sum(self.rows_agreed, other.rows_agreed),
+                "unknown_tokens": both(self.unknown_tokens, other.unknown_tokens),
+                "rows_compared": both(self.rows_compared, other.rows_compared),
+                "rows_agreed": both(self.rows_agreed, other.rows_agreed),
             }
         )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    """Add what is known of both; a result of an older worker knows of no agreement."""
+def both(one: int | None, other: int | None) -> int | None:
+    """Add what is known of both; a result of an older worker does not say everything."""
     return None if one is None or other is None else one + other

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from schemas.errors import InputCorrupt
 from schemas.job import JobId, Record
-from schemas.model_account import ModelAccount
+from schemas.model_account import ModelAccount, is_none
 from schemas.parquet import decoding
 from schemas.storage import Storage
 
@@ -46,7 +46,7 @@ class ResultAccount(Record):
     Of several models a row is scored when all have scored it, and else has the error of the first
     that has not; beside a canary, the first alone decides. `tokens` are those of all models
     together, a row is truncated when it was for one of them, and `models` says it of each by
-    itself. `model_digest` is that of the manifest.
+    itself. `unknown_tokens` are as in `ModelAccount`. `model_digest` is that of the manifest.
     """
 
     version: Literal[1] = RESULT_VERSION
@@ -61,6 +61,7 @@ class ResultAccount(Record):
     errors: dict[str, int]
     tokens: int
     truncated_rows: int
+    unknown_tokens: int | None = Field(default=None, exclude_if=is_none)
     seconds: float
     worker: str
     device: str

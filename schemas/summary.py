@@ -22,6 +22,8 @@ class Summary(Record):
     `max_row_errors` and `max_dead_chunks` are what the budgets allowed, None for any number.
     `chunks_damaged` have a result object that cannot be counted, so that their rows are missing.
     Of several models, `model` names all and `models` has what each of them came to.
+    `unknown_tokens` of `tokens` stand for what the tokenizer has no word for, and the rate is their
+    share; None where a result of an older worker does not say.
     `results_sha256` is that of the table of results (`layout.result_table`).
     """
 
@@ -47,6 +49,8 @@ class Summary(Record):
     dead_by_code: dict[str, int]
     tokens: int
     truncated_rows: int
+    unknown_tokens: int | None = None
+    unknown_token_rate: float | None = None
     scoring_seconds: float
     workers: tuple[str, ...]
     results_sha256: str

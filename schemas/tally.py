@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from schemas.dead_letter import Buried, DeadLetter
-from schemas.model_account import ModelAccount
+from schemas.model_account import ModelAccount, both
 from schemas.result_table import ResultTable
 from schemas.results import ResultFooter
 
@@ -15,6 +15,7 @@ class Tally:
     """Sums over results and dead letters.
 
     `models` has those of each of several models by name.
+    `unknown_tokens` is None where a result does not say.
     `damaged` says of a chunk why its result cannot be counted: it is unreadable, or of another.
     """
 
@@ -22,6 +23,7 @@ class Tally:
     rows_error: int = 0
     tokens: int = 0
     truncated_rows: int = 0
+    unknown_tokens: int | None = 0
     scoring_seconds: float = 0.0
     row_errors: Counter[str] = field(default_factory=Counter)
     models: dict[str, ModelAccount] = field(default_factory=dict)
@@ -42,6 +44,13 @@ class Tally:
         return Counter(dead.code for dead in self.buried.values())
 
     @property
+    def unknown_token_rate(self) -> float | None:
+        """Share of the tokens that stand for what the tokenizer has no word for."""
+        if self.unknown_tokens is None or not self.tokens:
+            return None
+        return self.unknown_tokens / self.tokens
+
+    @property
     def results(self) -> ResultTable:
         """The results that were added."""
         return ResultTable(self._counted, bytes(self._footers))
@@ -55,6 +64,7 @@ class Tally:
         self.rows_error += account.rows - account.rows_scored
         self.tokens += account.tokens
         self.truncated_rows += account.truncated_rows
+        self.unknown_tokens = both(self.unknown_tokens, account.unknown_tokens)
         self.scoring_seconds += account.seconds
         self.row_errors.update(account.errors)
         self.workers.add(account.worker)

@@ -28,6 +28,7 @@ from worker.reader import (
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
 from worker.tokenizer import Tokenizer, alike
+from worker.unknown_tokens import UnknownTokens
 from worker.writer import ResultWriter
 
 
@@ -61,7 +62,7 @@ def score_chunk(
         The account of the result, or None when another attempt had created one.
     """
     started = time.monotonic()
-    accounting = Accounting(manifest, models)
+    accounting, unknown = Accounting(manifest, models), UnknownTokens(manifest, models)
     tokenizers = alike([model.tokenizer for model in models])
     # Before the windows, whose thread has the tokenizers from then on.
     controls = [tokenizer.encode([CONTROL_TEXT]).ids[0] for tokenizer in tokenizers]
@@ -76,6 +77,7 @@ def score_chunk(
         def write(scored: ScoredWindow) -> None:
             rows = rows_of(scored, manifest, chunk, models)
             accounting.add(rows)
+            unknown.add(scored.window, rows)
             writer.write(rows)
 
         for window in windows:
@@ -90,6 +92,7 @@ def score_chunk(
             seconds=time.monotonic() - started,
             worker=worker,
         )
+        account = unknown.entered(account)
         created = writer.publish(storage, layout.result(manifest.spec.output, chunk.index), account)
     return account if created else None
 

@@ -61,7 +61,7 @@ class Tokenizer:
 
     def __init__(self, path: Path, max_length: int, *, parallel: bool = True) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if parallel else "false"
-        self._rust, self._side = _load(path)
+        self._rust, self._side, self._unknown_id = _load(path)
         self._max_length = max_length
         self._keeps_prefixes = keeps_prefixes(self._rust)
 
@@ -86,6 +86,11 @@ class Tokenizer:
             ),
             failed=np.array([text.passages[0].size == 0 for text in found], dtype=np.bool_),
         )
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of the token for what it has no word for; None where there is a word for each byte."""
+        return self._unknown_id
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -166,8 +171,11 @@ def _ids(encoding: Any) -> Ids:
     return np.array(encoding.ids, dtype=np.int32)
 
 
-def _load(path: Path) -> tuple[Any, str]:
-    """Return the Rust tokenizer that transformers makes of the files, and the side it cuts."""
+def _load(path: Path) -> tuple[Any, str, int | None]:
+    """Return the Rust tokenizer that transformers makes of the files.
+
+    And the side it cuts, and the id of its token for what it does not know.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -182,7 +190,9 @@ def _load(path: Path) -> tuple[Any, str]:
             f"the tokenizer in {path} does not load: {type(error).__name__}: {error}"
         ) from error
     rust.no_padding()
-    return rust, str(tokenizer.truncation_side)
+    # GPT-2 calls a token so that its text never becomes.
+    knows_all = getattr(rust.model, "unk_token", "") is None
+    return rust, str(tokenizer.truncation_side), None if knows_all else tokenizer.unk_token_id
 
 
 def _calls(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -180,6 +180,10 @@ def came_to(models: "Sequence[ModelAccount]") -> dict[str, object]:
     return facts
 
 
+def _unknown(rate: float | None) -> dict[str, object]:
+    return {} if rate is None else {"  unknown to the tokenizer": f"{rate:.3%}"}
+
+
 def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
     """Return the summary as names and values to print."""
     took = (summary.finished_at - summary.created_at).total_seconds()
@@ -197,6 +201,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         "chunks": f"{summary.chunks_succeeded:,} succeeded, {summary.chunks_dead:,} dead, "
         f"{missing:,} not scored{f', {damaged:,} damaged' if damaged else ''}",
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",
+        **_unknown(summary.unknown_token_rate),
         "skipped files": len(summary.skipped_files),
         "took": f"{duration(took)}; {duration(summary.scoring_seconds)} of scoring, summed over "
         f"{number_of(len(summary.workers), 'worker')}",

@@ -133,7 +133,7 @@ def test_a_long_text_in_windows_gets_the_mean_of_what_its_windows_get_alone(
     tmp_path: Path, folder: tuple[ProblemType, Path]
 ) -> None:
     storage, (problem_type, place) = Storage(), folder
-    long, short = " ".join(ordinary_texts(20)), "a fine film"
+    long, short = " ".join([*ordinary_texts(20), *"🦖🦕🦖🦕"]), "a fine film"
     path = corpora.write_table(
         tmp_path / "a.parquet", corpora.make_table([short, long, None, long])
     )
@@ -162,6 +162,11 @@ def test_a_long_text_in_windows_gets_the_mean_of_what_its_windows_get_alone(
     assert [row["error"] for row in rows] == [None, None, "text_null", None]
     assert account is not None
     assert account.tokens == sum(row["n_tokens"] for row in rows)
+    unknown = sum(np.count_nonzero(row == model.tokenizer.unknown_id) for row in ids)
+    short_ids = model.tokenizer.encode([short]).ids[0]
+    unknown_in_short = np.count_nonzero(short_ids == model.tokenizer.unknown_id)
+    assert unknown >= 4
+    assert account.unknown_tokens == 2 * unknown + unknown_in_short
 
 
 def test_a_second_attempt_on_s3_returns_nothing_and_leaves_the_object_as_it_is(

@@ -53,6 +53,7 @@ def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
         ("labels", 0),
         ("scores", 0),
         ("lengths", 0),
+        ("unknown tokens", 0),
     ]
     assert alone_is_refused.exit_code == 2, alone_is_refused
     assert "has one model" in alone_is_refused.stderr

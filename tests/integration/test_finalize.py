@@ -27,7 +27,7 @@ def complete(storage: Storage, output: str, *, nulls: int = 0, budget: ErrorBudg
     """Create a job of two chunks with all results, in each of which `nulls` rows have an error."""
     manifest = store_job(storage, output, chunks=2, max_row_errors=budget)
     for chunk in range(2):
-        store_result(storage, manifest, chunk, nulls=nulls)
+        store_result(storage, manifest, chunk, nulls=nulls, unknown_tokens=7)
     return manifest
 
 
@@ -40,6 +40,7 @@ def test_a_complete_job_gets_its_summary_and_its_marker(output: str, storage: St
     assert (summary.rows, summary.rows_scored, summary.rows_error) == (20, 18, 2)
     assert (summary.rows_dead, summary.rows_missing, summary.errors) == (0, 0, {"text_null": 2})
     assert (summary.chunks_succeeded, summary.workers) == (2, ("w1",))
+    assert (summary.unknown_tokens, summary.unknown_token_rate) == (14, 0.1)
     assert read_summary(storage, output) == summary
     assert storage.exists(layout.success_marker(output))
 

@@ -66,6 +66,18 @@ def test_ids_equal_those_of_transformers_for_every_kind_of_tokenizer(
     assert not encoded.failed.any()
 
 
+def test_what_a_tokenizer_does_not_know_is_told_but_by_those_that_know_every_byte(
+    folders: dict[str, Path],
+) -> None:
+    tokenizers = {family: Tokenizer(folders[family], 16) for family in FAMILIES}
+
+    known = {family: t.unknown_id in t.encode(["什"]).ids[0] for family, t in tokenizers.items()}
+
+    assert known.pop("gpt2") is known.pop("roberta") is False
+    assert all(known.values()), known
+    assert tokenizers["gpt2"].unknown_id is tokenizers["roberta"].unknown_id is None
+
+
 def test_ids_equal_those_of_transformers_for_minilm(minilm: Path) -> None:
     encoded = Tokenizer(minilm, 512).encode(TEXTS)
 

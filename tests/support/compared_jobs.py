@@ -41,6 +41,7 @@ def scored_job(
     chunk_rows: int = 10,
     scores: Sequence[list[float] | None] | None = None,
     lengths: Sequence[int] | None = None,
+    unknown_tokens: int | None = None,
     left_out: Sequence[int] = (),
     pin: ModelPin | None = None,
     **spec: Any,
@@ -55,6 +56,7 @@ def scored_job(
         chunk_rows: As in the spec.
         scores: The score of every label, row by row; makes the job one with `--all-scores`.
         lengths: Tokens of each row, 5 when left out.
+        unknown_tokens: How many of the tokens of each chunk are unknown.
         left_out: Chunks that have no result.
         pin: The model.
         spec: Further options of the job.
@@ -84,7 +86,14 @@ def scored_job(
         ids = [SOURCE] if "id" in job.id_columns else []
         schema = result_schema(ids, all_scores=job.all_scores)
         table = pa.table({field.name: columns[field.name] for field in schema}, schema=schema)
-        account = account_of(number, job_id=name, rows=chunk.rows, rows_scored=chunk.rows)
+        account = account_of(
+            number,
+            job_id=name,
+            rows=chunk.rows,
+            rows_scored=chunk.rows,
+            tokens=sum(columns["n_tokens"]),
+            unknown_tokens=unknown_tokens,
+        )
         if number not in left_out:
             storage.create(layout.result(output, number), result_bytes(table, account))
         first += chunk.rows

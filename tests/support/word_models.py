@@ -23,6 +23,7 @@ class WordTokenizer:
     """Gives each word its length as its id, and cuts after `MAX_WORDS` words."""
 
     fingerprint = b"words"
+    unknown_id = 4  # words of four letters
 
     def encode(self, texts: Sequence[str], _long_text: LongText = "truncate") -> Encoded:
         """Return the ids of `texts`, each in one passage."""

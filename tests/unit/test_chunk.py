@@ -88,6 +88,7 @@ def test_the_account_adds_up_and_lies_in_the_footer_of_the_result(tmp_path: Path
         },
         tokens=10 * 3 + 10 * MAX_WORDS,
         truncated_rows=10,
+        unknown_tokens=10 * 2,  # "good film"
         seconds=0.0,
         worker="w@test",
         device="cpu",
@@ -479,10 +480,12 @@ def test_each_of_several_models_has_the_columns_that_it_has_alone(tmp_path: Path
     assert (account.model, account.model_digest) == ("a, b", manifest.model_digest)
     assert account.model_digest not in (first.pin.digest, second.pin.digest)
     assert (account.rows_scored, account.tokens) == (20, 2 * 10 * (3 + MAX_WORDS))
-    assert account.truncated_rows == 10
-    assert [(m.name, m.model, m.rows_scored, m.tokens) for m in account.models] == [
-        ("old", "a", 20, 10 * (3 + MAX_WORDS)),
-        ("new", "b", 20, 10 * (3 + MAX_WORDS)),
+    assert (account.truncated_rows, account.unknown_tokens) == (10, 2 * 20)
+    assert [
+        (m.name, m.model, m.rows_scored, m.tokens, m.unknown_tokens) for m in account.models
+    ] == [
+        ("old", "a", 20, 10 * (3 + MAX_WORDS), 20),
+        ("new", "b", 20, 10 * (3 + MAX_WORDS), 20),
     ]
 
 

@@ -84,6 +84,25 @@ def test_what_chance_makes_is_the_quantile_of_chi_squared(bins: int) -> None:
     assert by_chance(bins, 1_000, 3_000) == pytest.approx(exact, rel=0.03)
 
 
+def test_unknown_tokens_drift_where_both_jobs_say_how_many_there_are(tmp_path: Path) -> None:
+    source = corpus(tmp_path / "corpus", 40)
+    said: list[Said] = [("positive", 0.9, None)] * 40
+    few, many, none = (
+        scored_job(tmp_path, name, source, said, lengths=[100] * 40, unknown_tokens=unknown)
+        for name, unknown in (("few", 10), ("many", 300), ("none", None))
+    )
+
+    moved = drifts(few, many)["unknown tokens"]
+
+    assert moved.verdict is Verdict.LARGE
+    assert {b.name: (b.reference, b.share) for b in moved.bins} == {
+        "unknown": (0.015, 0.45),
+        "known": (0.985, 0.55),
+    }
+    assert drifts(few, few)["unknown tokens"].verdict is Verdict.NONE
+    assert "unknown tokens" not in drifts(few, none)
+
+
 def test_few_rows_make_no_drift_of_chance(tmp_path: Path) -> None:
     source = corpus(tmp_path / "corpus", 10)
     positive: Said = ("positive", 0.9, None)
