@@ -216,7 +216,7 @@ def print_drift(found: "DriftReport") -> None:
 
 def print_comparisons(comparisons: "list[Comparison]") -> None:
     """Print how far each model of a job agrees with the first."""
-    from producer.cli.comparing import print_comparison
+    from producer.cli.comparison_text import print_comparison
 
     for found in comparisons:
         print_line(f"\n{found.b.name} ({found.b.model}) beside {found.a.model}")

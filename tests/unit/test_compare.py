@@ -1,6 +1,7 @@
 """Comparing two results: every row is found, and what moved is counted and named."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from producer.agreement import cohen_kappa, share_of
+from producer.cli.app import build_app
 from producer.compare import compare
 from producer.compare_record import Comparison
 from producer.compare_rows import in_step
 from producer.compare_side import side
 from producer.compare_sketch import Sketch
-from schemas.errors import UsageError
+from schemas.errors import InputMissing, OutputTaken, UsageError
 from schemas.job import Manifest
 from schemas.storage import Storage
 from support.compared_jobs import Said, corpus, scored_job
@@ -39,6 +42,32 @@ def random_rows(count: int, seed: int) -> list[Said]:
         else:
             rows.append((source.choice(["negative", "positive"]), source.uniform(0.5, 1), None))
     return rows
+
+
+def test_a_report_stands_alone_shows_what_moved_and_trusts_no_name(tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script>"
+    source = corpus(tmp_path / "corpus", 20)
+    a, b = (
+        scored_job(tmp_path, name, source, [(label, 0.75, None)] * 5 + [POSITIVE] * 15)
+        for name, label in (("a", "$x_1$"), ("b", bad))
+    )
+    outputs, place = [a.spec.output, b.spec.output], tmp_path / "report.html"
+
+    done = CliRunner().invoke(build_app(), ["compare", *outputs, "--report", str(place)])
+
+    assert done.exit_code == 0, done.output
+    html = place.read_text()
+    assert html.startswith("<!DOCTYPE html>")
+    assert "75.00%" in html  # the same label
+    assert html.count("<svg") == 2  # label moves, score shift
+    assert "$x_1$" in html
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", html)
+    assert "mathdefault" not in html
+    for where, error in ((tmp_path, OutputTaken), (tmp_path / "none" / "r.html", InputMissing)):
+        refused = CliRunner().invoke(build_app(), ["compare", *outputs, "--report", str(where)])
+        assert isinstance(refused.exception, error)
 
 
 @pytest.mark.parametrize("on", [None, "id"])

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import GateFailed, InputMissing, OutputTaken, UsageError
+from schemas.errors import GateFailed, InputMissing, UsageError
 from schemas.evaluations import record_evaluation
 from schemas.gate import Gate, check, parse_gate
 from schemas.job import Dtype, LongText
 from schemas.labelled import Problem
 from schemas.registry import Registry, is_registry_ref
+from schemas.report_page import require_place
 from schemas.settings import RegistrySettings, StorageSettings, WorkerSettings, load
 from schemas.storage import Storage
 from worker.lifecycle import reading
@@ -77,7 +78,7 @@ def command(
             skip=_parts(skip or []),
         )
         asked = _gate(gate, baseline)
-        _require_place(report)
+        require_place(report)
         storage, models_uri = Storage(load(StorageSettings)), load(RegistrySettings).models_uri
         registry = _registry_to_record(storage, models_uri, ref) if record else None
         evaluator = Evaluator(storage, models_uri, worker.model_cache_dir, how, _tell)
@@ -135,16 +136,6 @@ def _registry_to_record(storage: Storage, models_uri: str | None, ref: str) -> R
     if not is_registry_ref(ref):
         raise UsageError(f"--record {ref}: only a registered version can keep it: NAME@VERSION")
     return Registry(storage, models_uri)
-
-
-def _require_place(report: Path | None) -> None:
-    """Refuse a report that could not be written, before the work."""
-    if report is None:
-        return
-    if report.is_dir():
-        raise OutputTaken(f"--report {report} is a folder: give the name of a file")
-    if not report.parent.is_dir():
-        raise InputMissing(f"--report {report}: there is no folder {report.parent}")
 
 
 def _parts(skip: list[str]) -> tuple[str, ...]:

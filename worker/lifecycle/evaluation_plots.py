@@ -1,36 +1,17 @@
 """Pictures of an evaluation as SVG, made of its record alone."""
 
-import io
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
+from schemas.report_page import ACCENT, HEIGHT, INK, PALE, WARNING, draw_matrix, drawn
 from worker.lifecycle.data_warnings import WIDE_LABEL
 
 Record = dict[str, Any]
 
-WIDTH, HEIGHT = 5.6, 3.6  # inches
-MOST_CELLS = 12  # labels in a confusion matrix that have their numbers written in
 MOST_SLICES = 30
-INK, ACCENT, PALE, WARNING = "#1f2933", "#2563a8", "#9aa5b1", "#c2410c"
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: small, and searchable
-    "svg.hashsalt": "bulkscore",  # the same figures make the same picture
-    "text.parse_math": False,  # a dollar in a label is a dollar
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": PALE,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 
 
 def plots(found: Record) -> Iterator[tuple[str, str, str]]:
@@ -39,62 +20,39 @@ def plots(found: Record) -> Iterator[tuple[str, str, str]]:
         yield (
             "Confusion",
             "Rows are what was asked, columns what the model said; shares are of a row.",
-            _drawn(_confusion, found),
+            drawn(_confusion, found),
         )
     if found["calibration"]:
         yield (
             "Reliability",
             "How often the model is right where it is as sure as below; on the line it is as "
             "right as it is sure. Every point has the same number of rows.",
-            _drawn(_reliability, found),
+            drawn(_reliability, found),
         )
     if found["curves"]:
-        yield "ROC", "Each label against the others.", _drawn(_roc, found)
-        yield "Precision and recall", "Each label against the others.", _drawn(_pr, found)
+        yield "ROC", "Each label against the others.", drawn(_roc, found)
+        yield "Precision and recall", "Each label against the others.", drawn(_pr, found)
     if any(each["flip_rate"] is not None for each in found.get("robustness", {}).values()):
         yield (
             "Labels that flip",
             "Share of the texts that a perturbation changes whose label is then another, with "
             "95 % interval. Pale: too few texts to judge by.",
-            _drawn(_flips, found),
+            drawn(_flips, found),
         )
     if found.get("slices"):
         yield (
             "Slices",
             "Pale: too few rows to judge by. The line is the whole data.",
-            _drawn(_slices, found),
+            drawn(_slices, found),
         )
-
-
-def _drawn(draw: Callable[[Any, Record], None], found: Record) -> str:
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the browser has the letters of all scripts
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes, found)
-        svg = io.StringIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    text = svg.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _confusion(axes: Any, found: Record) -> None:
     labels, table = found["model"]["labels"], np.array(found["quality"]["confusion"])
     said = [*labels, "no score"] if table[:, -1].any() else labels
     table = table[:, : len(said)]
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    few = len(labels) <= MOST_CELLS
-    axes.set_xticks(
-        range(len(said)), said if few else [""] * len(said), rotation=30 * (len(said) > 4)
-    )
-    axes.set_yticks(range(len(labels)), labels if few else [""] * len(labels))
+    draw_matrix(axes, labels, said, table.tolist())
     axes.set(xlabel="said", ylabel="asked")
-    axes.spines[:].set_visible(False)
-    for y, x in np.ndindex(table.shape) if few else ():
-        color = "white" if shares[y, x] > 0.6 else INK
-        shown = f"{table[y, x]:,}\n{shares[y, x]:.0%}"
-        axes.text(x, y, shown, ha="center", va="center", color=color)
 
 
 def _reliability(axes: Any, found: Record) -> None:
