@@ -17,6 +17,7 @@ from schemas.locations import canonical
 from schemas.redis_connection import broker_errors, connect
 from schemas.settings import RegistrySettings, WorkerSettings, load, redact
 from schemas.storage import Storage
+from schemas.task_queue import QUEUE
 
 OLDEST_REDIS = (6, 2)
 # What the extras install, and what goes missing without it.
@@ -45,8 +46,9 @@ def examine(
     for uri in outputs:
         yield check_output(storage, uri)
     models_uri = load(RegistrySettings).models_uri
+    yield _registry(storage, models_uri)
     if models_uri is not None:
-        yield check_registry(storage, models_uri)
+        yield _lifecycle_workers(deployment)
     if model is not None:
         yield _attempt("model", model, partial(_model, storage, model, models_uri))
     yield check_model_cache(load(WorkerSettings).model_cache_dir)
@@ -147,6 +149,27 @@ def _workers(deployment: Deployment) -> Finding:
             check="workers", verdict="warn", detail="none answers; start one: bulkscore worker"
         )
     return Finding(check="workers", verdict="ok", detail=", ".join(names))
+
+
+def _registry(storage: Storage, models_uri: str | None) -> Finding:
+    if models_uri is not None:
+        return check_registry(storage, models_uri)
+    detail = "none: BULKSCORE_MODELS_URI is not set; models are named by their place, no --queue"
+    return Finding(check="model registry", verdict="ok", detail=detail)
+
+
+def _lifecycle_workers(deployment: Deployment) -> Finding:
+    try:
+        served = deployment.broker.serves(QUEUE)
+    except BulkError as error:
+        return Finding(check="lifecycle workers", verdict="warn", detail=str(error))
+    detail = "a worker takes tasks of train, evaluate and compress"
+    if not served:
+        detail = (
+            "none takes tasks (train, evaluate, compress --queue); start one: bulkscore worker "
+            "--queues lifecycle"
+        )
+    return Finding(check="lifecycle workers", verdict="ok" if served else "warn", detail=detail)
 
 
 def _attempt(check: str, place: str, look: Callable[[], str]) -> Finding:

@@ -36,14 +36,20 @@ def register(app: typer.Typer) -> None:
 
 
 def dead_letters(job: Job, show: Show = None, as_json: Json = False) -> None:
-    """List the chunks of a job that were buried, and why.
+    """List the chunks of a job that were buried, and why; of a lifecycle task, why it is dead.
 
     Example: bulkscore dead-letters s3://lake/scored --show 42
     """
     from producer.deployment import Deployment
     from producer.jobs import find_manifest
+    from producer.tasks import is_task
     from schemas.survey import read_dead_letters, survey
 
+    if is_task(job):
+        if show is not None:
+            raise UsageError("--show is for jobs: a task has no chunks")
+        show_dead_task(job, as_json=as_json)
+        return
     deployment = Deployment.from_environment()
     manifest = find_manifest(deployment, job)
     letters = read_dead_letters(deployment.storage, manifest, survey(deployment.storage, manifest))
@@ -55,6 +61,21 @@ def dead_letters(job: Job, show: Show = None, as_json: Json = False) -> None:
         print_letters(letters)
     else:
         say(f"job {manifest.job_id} has no dead chunks")
+
+
+def show_dead_task(task: str, *, as_json: bool) -> None:
+    """Print why a lifecycle task is dead."""
+    from producer.cli.tasks import show_task
+    from producer.tasks import Tasks
+
+    tasks = Tasks.from_environment()
+    report = tasks.report(task)
+    if report.state != "dead":
+        say(f"task {report.job_id} is not dead but {report.state}")
+        return
+    show_task(tasks, task, log=False, as_json=as_json)
+    say(f"the end of what it said: bulkscore show {report.job_id} --log")
+    say(f"once it is mended: bulkscore reprocess {report.job_id}")
 
 
 def letter_of(letters: "list[DeadLetter]", chunk: int) -> "DeadLetter":

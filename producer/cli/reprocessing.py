@@ -80,12 +80,15 @@ def reprocess(
 ) -> None:
     """Send dead chunks again, once what killed them is mended; or all that a bad model wrote.
 
+    Of a lifecycle task that is dead or was cancelled: send it again as a new task.
+
     With --model-version, the results of that version are set aside and scored again as a new
     generation of their jobs. Exit code 2 when that could not be done for all of them.
 
     Example: bulkscore reprocess nightly-2025-06-01 --code device_out_of_memory --token-budget 4096
     """
     from producer.cli.bad_version import reprocess_version
+    from producer.tasks import is_task
 
     if model_version is not None:
         if code or chunk or token_budget is not None:
@@ -94,7 +97,29 @@ def reprocess(
         return
     if model is not None or len(job) > 1:
         raise UsageError("several jobs, or another --model, are for --model-version")
+    if is_task(job[0]):
+        if code or chunk or token_budget is not None:
+            raise UsageError("--code, --chunk and --token-budget are for jobs: a task has no chunk")
+        reprocess_task(job[0], dry_run=dry_run, as_json=as_json)
+        return
     reprocess_dead(job[0], code, chunk, token_budget, dry_run=dry_run, as_json=as_json)
+
+
+def reprocess_task(task: str, *, dry_run: bool, as_json: bool) -> None:
+    """Send a lifecycle task that failed again."""
+    from producer.cli.tasks import show_task
+    from producer.deployment import Deployment
+    from producer.task_again import failed_task, send_again
+    from producer.tasks import Tasks
+
+    tasks = Tasks.from_environment()
+    if dry_run:
+        show_task(tasks, failed_task(tasks, task).job_id, log=False, as_json=as_json)
+        say("the task would be sent again; nothing was changed")
+        return
+    again = send_again(Deployment.from_environment(), tasks, task)
+    print_json(again) if as_json else print_line(again.task_id)
+    say(f"follow it: bulkscore watch {again.task_id}")
 
 
 def reprocess_dead(

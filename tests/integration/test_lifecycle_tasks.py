@@ -261,6 +261,13 @@ def test_a_task_whose_data_cannot_be_reached_is_tried_again_and_its_attempts_are
     assert [a.code for a in report.failed] == ["storage_unavailable"] * 2
     assert [a.number for a in report.failed] == [1, 2]
     assert report.exit_code == ExitCode.UNAVAILABLE
+    assert served.run("dead-letters", task_id, "--json").json()["outcome"]["attempt"] == 2
+    again = served.run("reprocess", task_id)
+    assert served.run("reprocess", again.stdout.strip()).exit_code == ExitCode.USAGE  # not ended
+    served.tasks.cancel(again.stdout.strip())
+    assert served.tasks.report(again.stdout.strip()).arguments == report.arguments
+    checks = {f["check"]: f["verdict"] for f in served.run("doctor", "--json").json()["findings"]}
+    assert (checks["lifecycle workers"], checks["model registry"]) == ("ok", "ok")
     assert not served.registry.versions("small")
 
 
