@@ -14,12 +14,19 @@ from schemas.transport import celery_settings, send, send_task
 
 # What the transport raises where Redis cannot be used; a missing right comes as Redis says it.
 UNUSABLE = (OperationalError, RedisError, OSError)
+UNACKED = ("unacked", "unacked_index", "unacked_mutex")
 
 
 def celery_app(redis_url: str) -> Celery:
     """Return an app that can send messages and read the control plane; it runs no task."""
     app = Celery("bulkscore", set_as_current=False)
-    app.conf.update(celery_settings(redis_url))
+    settings = celery_settings(redis_url)
+    # Replies and events are consumed, and for whoever consumes kombu hands messages out again that
+    # were held for long. That is for workers to do: here it looks under names of its own.
+    settings["broker_transport_options"].update(
+        {f"{name}_key": f"celeryev.{name}" for name in UNACKED}
+    )
+    app.conf.update(settings)
     return app
 
 

@@ -10,6 +10,7 @@ from producer.deployment import Deployment
 from producer.task_arguments import Request
 from producer.task_report import TaskReport, full_report, live_report
 from schemas.errors import (
+    BrokerRefused,
     BrokerUnavailable,
     ConfigurationError,
     ExitCode,
@@ -78,8 +79,11 @@ class Tasks:
         return task
 
     def served(self) -> bool:
-        """Say whether a worker that answers takes such tasks."""
-        return self._deployment.broker.serves(QUEUE)
+        """Say whether a worker that answers takes such tasks; yes where we may not ask."""
+        try:
+            return self._deployment.broker.serves(QUEUE)
+        except BrokerRefused:
+            return True
 
     def reconcile(self) -> None:
         """Keep what has not ended on the queue."""

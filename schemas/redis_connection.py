@@ -14,6 +14,8 @@ from schemas.settings import BrokerSettings, redact
 # A command is sent again this often when the connection breaks. Each try waits for a whole
 # time-out: with the defaults a frozen server is told of after some 10 s.
 COMMAND_RETRIES = 1
+# What Redis and Valkey say of a script that does what its caller may not.
+_DENIED_IN_SCRIPT = ("user executing the script can't", "ACL failure")
 
 
 def connect(settings: BrokerSettings) -> Any:
@@ -42,7 +44,8 @@ def broker_error(url: str, error: Exception) -> BrokerUnavailable:
     words = str(error)
     if any(isinstance(cause, redis.exceptions.AuthenticationError) for cause in causes):
         return BrokerRefused(f"{place} refuses the login: {words}")
-    if any(isinstance(cause, redis.exceptions.NoPermissionError) for cause in causes):
+    denied = any(isinstance(cause, redis.exceptions.NoPermissionError) for cause in causes)
+    if denied or any(said in words for said in _DENIED_IN_SCRIPT):
         return BrokerRefused(f"{place} gives this user too few rights (ACL): {words}")
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return BrokerRefused(

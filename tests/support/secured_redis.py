@@ -47,7 +47,8 @@ class SecuredRedis(Daemon):
 
     def url(self, user: str, *, password: str | None = None, host: str = "127.0.0.1") -> str:
         """Return the URL by which a user reaches database 0."""
-        return f"rediss://{user}:{password or self.passwords[user]}@{host}:{self.port}/0"
+        secret = password or self.passwords.get(user, "any")
+        return f"rediss://{user}:{secret}@{host}:{self.port}/0"
 
     def env(self, user: str) -> dict[str, str]:
         """Return the environment in which a command is this user."""
