@@ -17,6 +17,7 @@ from schemas.budget import Halt
 from schemas.complaints import Complaints
 from schemas.election import Election
 from schemas.errors import (
+    BrokerUnavailable,
     BulkError,
     JobUnknown,
     ManifestMissing,
@@ -90,7 +91,11 @@ class Reconciler:
         return self._election.won()
 
     def run_once(self, only: str | None = None) -> list[Pass]:
-        """Make one pass over all active jobs, or over one; one job's trouble stops no other."""
+        """Make one pass over all active jobs, or over one; one job's trouble stops no other.
+
+        Raises:
+            BrokerUnavailable: Redis takes nothing for the one job that was asked for.
+        """
         statuses = self._active()
         passes = []
         for status in statuses:
@@ -101,6 +106,8 @@ class Reconciler:
                 passes.append(self._reconcile(status, among=statuses))
                 self._complaints.forget(f"job {status.job_id}")
             except BulkError as error:
+                if only is not None and isinstance(error, BrokerUnavailable):
+                    raise
                 self._complaints.warn(f"job {status.job_id}", error, **names)
             except Exception:
                 logger.exception("job %s", status.job_id, extra=names)
