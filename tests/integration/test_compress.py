@@ -117,6 +117,7 @@ def test_a_version_in_8_bits_is_registered_with_parent_card_and_table(
     assert (measured(registry, version) or {})["accuracy"] >= 0.95
     assert found["agreement"]["same_label"] == found["after"]["quality"]["accuracy"]
     for side in ("before", "after"):
+        assert [0 <= layer["zero"] < 0.1 for layer in found[side]["activations"]] == [True] * 4
         assert found[side]["efficiency"]["documents_per_second"] > 0
         assert 1e7 < found[side]["efficiency"]["peak_memory_bytes"] < 1e10
     # Another compression of it is refused, and a worker that loads it finds its golden texts.

@@ -10,8 +10,9 @@ import numpy as np
 from schemas.errors import ConfigurationError, ModelIncompatible, UsageError
 from schemas.job import Dtype, ModelPin
 from schemas.labelled import LabelledTexts
-from schemas.model_files import pin_model
+from schemas.model_files import choose_max_length, pin_model
 from schemas.storage import Storage
+from worker.lifecycle.activations import Activations, activations_of
 from worker.lifecycle.bootstrap import Interval, bootstrap_mean
 from worker.lifecycle.efficiency import PASS_TEXTS
 from worker.lifecycle.efficiency_beside import measure_beside
@@ -20,6 +21,7 @@ from worker.lifecycle.evaluation import Settings, loaded, scored_rows
 from worker.lifecycle.quality import Quality, quality_of
 from worker.lifecycle.stability import agreement_of
 from worker.model_store import ModelStore
+from worker.tokenizer import Tokenizer
 
 SMALLER_IS_BETTER = frozenset({"mae", "rmse", "hamming_loss"})
 
@@ -107,6 +109,13 @@ class Judge:
     def quality(self, judged: Judged) -> Quality:
         """Return all metrics with their intervals."""
         return quality_of(judged.rows, seed=self._how.seed, resamples=self._how.resamples)
+
+    def activations(self, judged: Judged) -> list[Activations] | None:
+        """Return how much of its feed-forward part does nothing, by layer; see `activations`."""
+        folder = self._store.fetch(judged.pin)
+        texts = [self._data.texts[i] for i in np.flatnonzero(judged.rows.scored)]
+        tokenizer = Tokenizer(folder, choose_max_length(judged.pin, self._how.max_length))
+        return activations_of(folder, judged.pin, tokenizer, texts)
 
     def efficiencies(self, models: Sequence[Judged]) -> list[dict[str, Any]]:
         """Return speed, memory and size of models, measured side by side."""

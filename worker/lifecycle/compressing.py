@@ -128,6 +128,7 @@ class Compressor:
                 "quality": quality.metrics,
                 "intervals": quality.intervals,
                 "efficiency": speed,
+                "activations": self._judge.activations(judged),
             }
         made: Record = plain(record)
         return made

@@ -13,6 +13,7 @@ from schemas import __version__
 from schemas.errors import UsageError
 from schemas.job import Dtype, LongText, ModelPin
 from schemas.labelled import LabelledTexts
+from worker.lifecycle.activations import activations_of
 from worker.lifecycle.bootstrap import RESAMPLES
 from worker.lifecycle.calibration_error import calibration_of
 from worker.lifecycle.curves import curves_of
@@ -128,6 +129,7 @@ def evaluation_of(
         usable = [texts[i] for i in mixed if rows.scored[i]]
         folder = store.fetch(model.pin)
         found["efficiency"] = efficiency_of(model, folder, usable, long_text=how.long_text)
+        found["activations"] = activations_of(folder, model.pin, model.tokenizer, usable)
     if "robustness" not in how.skip:
         found["robustness"] = robustness_of(
             rows,

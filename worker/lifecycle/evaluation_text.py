@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from worker.lifecycle.activations import mean_of
+
 Record = dict[str, Any]
 
 LABELS_SHOWN = 20
@@ -90,6 +92,12 @@ def _efficiency(found: Record) -> Iterator[str]:
         "  measured on",
         f"{it['device']} ({it['device_name']}), {it['dtype']}, {it['threads']} threads",
     )
+    if layers := found.get("activations"):
+        yield _fact(
+            "  idle activations",
+            f"{percent(mean_of(layers, 'negligible'))} of the feed-forward part, in no token of a "
+            f"text {percent(mean_of(layers, 'skippable'))}",
+        )
 
 
 def _robustness(found: Record) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """What became smaller, faster and worse: a model beside the one it was made from."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from worker.lifecycle.activations import mean_of
 from worker.lifecycle.evaluation_text import between, figure, megabytes, percent, table
 
 Found = Mapping[str, Any]
@@ -73,6 +74,7 @@ def _rows(found: Found) -> list[tuple[str, str, str, str]]:
         ),
         ("latency p50", *(f"{1000 * s['latency_p50_seconds']:.1f} ms" for s in speeds), ""),
         ("peak memory", *(megabytes(s["peak_memory_bytes"]) for s in speeds), "whole process"),
+        *_idle(sides),
         (
             metric,
             *(figure(value) for value in values),
@@ -87,6 +89,19 @@ def _rows(found: Found) -> list[tuple[str, str, str, str]]:
         ),
     ]
     return [(str(a), str(b), str(c), str(d)) for a, b, c, d in rows]
+
+
+def _idle(sides: Sequence[Found]) -> Iterator[tuple[str, str, str, str]]:
+    before, after = (side.get("activations") for side in sides)
+    if before:
+        idle = percent(mean_of(after, "negligible")) if after else "-"
+        skippable = percent(mean_of(before, "skippable"))
+        yield (
+            "idle activations",
+            percent(mean_of(before, "negligible")),
+            idle,
+            f"in no token of a text: {skippable} before",
+        )
 
 
 def _tries(found: Found) -> Iterator[str]:
