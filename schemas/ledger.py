@@ -322,6 +322,25 @@ class Ledger:
         with broker_errors(self._url):
             return int(self._redis.llen(queue))
 
+    def census(self) -> list[tuple[JobState, dict[ChunkState, int]]]:
+        """Return the state of each job the ledger knows, and how many of its chunks are where."""
+        known = self.jobs()
+        names = ("state", *(state.value for state in ChunkState))
+        with broker_errors(self._url), self._redis.pipeline(transaction=False) as pipe:
+            for job_id in known:
+                pipe.hmget(f"{self._prefix}job:{job_id}", names)
+            found = [(state, counts) for state, *counts in pipe.execute() if state is not None]
+        return [
+            (JobState(state), {s: int(n or 0) for s, n in zip(ChunkState, counts, strict=True)})
+            for state, counts in found
+        ]
+
+    def memory(self) -> tuple[int, int]:
+        """Return the bytes that Redis uses and those that it may use, 0 for no limit."""
+        with broker_errors(self._url):
+            told = self._redis.info("memory")
+        return int(told["used_memory"]), int(told.get("maxmemory", 0))
+
     def elect(self, name: str, token: str, *, lease_ms: int) -> bool:
         """Take or renew the lease on a role that one process at a time should play."""
         with broker_errors(self._url):

@@ -10,6 +10,7 @@ processes at once does no harm; the election only saves work.
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,16 +52,26 @@ class Pass:
     ended: JobState | None = None
 
 
+# Told of each pass over all jobs, and of the seconds it took.
+Watch = Callable[[Sequence[Pass], float], None]
+
+
 class Reconciler:
     """Looks after the jobs in the ledger; `publish` puts messages on the queue."""
 
     def __init__(
-        self, ledger: Ledger, storage: Storage, publish: Publish, settings: ScheduleSettings
+        self,
+        ledger: Ledger,
+        storage: Storage,
+        publish: Publish,
+        settings: ScheduleSettings,
+        watch: Watch = lambda _passes, _seconds: None,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._publish = publish
         self._settings = settings
+        self._watch = watch
         self._election = Election(ledger, "reconciler", every_seconds=settings.reconcile_seconds)
         # The active jobs seen so far, each with its output.
         self._remembered: dict[str, str] = {}
@@ -84,7 +95,8 @@ class Reconciler:
             with self._election.kept():
                 for job_id in lost:
                     self._bring_back(job_id)
-                self.run_once()
+                began = time.monotonic()
+                self._watch(self.run_once(), time.monotonic() - began)
 
     def elected(self) -> bool:
         """Take or renew the lease that says which process reconciles."""

@@ -139,6 +139,15 @@ class RegistrySettings(_Settings):
     models_uri: str | None = None
 
 
+class EndpointSettings(_Settings):
+    """Where a long-running process answers probes and shows metrics."""
+
+    http_port: int | None = Field(default=None, ge=1, le=65_535)  # None: nowhere
+    http_address: str = "127.0.0.1"
+    # Files that say how a worker is; a temporary folder when None.
+    run_dir: Path | None = None
+
+
 class ScheduleSettings(_Settings):
     """How chunks are fed to the queue and how long an attempt may keep one."""
 

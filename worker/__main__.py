@@ -1,8 +1,11 @@
 """`python -m worker`: one worker, that is one main process and one child for one device slot."""
 
+import contextlib
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +13,9 @@ import typer
 from schemas.errors import BulkError
 from schemas.job import PRIORITIES
 from schemas.message import LIFECYCLE
-from schemas.settings import WorkerSettings, load
+from schemas.settings import EndpointSettings, WorkerSettings, load
 from worker.scratch import scratch_folder
-from worker.slot import NAME_VARIABLE, RUN_DIR_VARIABLE
+from worker.run_dir import NAME_VARIABLE, run_folder
 
 
 def main(
@@ -33,12 +36,30 @@ def main(
         settings = load(WorkerSettings)
         os.environ["BULKSCORE_MODEL_CACHE_DIR"] = str(settings.model_cache_dir)
         os.environ["BULKSCORE_TASK_DIR"] = str(settings.task_dir)
-        with scratch_folder() as folder:
-            os.environ[RUN_DIR_VARIABLE] = str(folder)
+        endpoint = load(EndpointSettings)
+        with (
+            scratch_folder() as scratch,
+            run_folder(endpoint.run_dir or scratch) as folder,
+            _answering(endpoint, folder, settings.stall_seconds),
+        ):
             _serve(name, queues)
     except BulkError as error:
         typer.echo(f"error [{error.code}]: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
+
+
+@contextlib.contextmanager
+def _answering(settings: EndpointSettings, folder: Path, stall_seconds: float) -> Iterator[None]:
+    if settings.http_port is None:
+        yield
+        return
+    from schemas.exposition import share_values
+    from schemas.http_endpoint import serving
+    from worker.probes import probes
+
+    share_values(folder / "metrics")  # before any module makes a metric
+    with serving(settings, probes(stall_seconds)):
+        yield
 
 
 def _serve(name: str, wanted: str) -> None:

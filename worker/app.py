@@ -32,7 +32,8 @@ from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
 from schemas.task_queue import TaskReconciler, task_ledger
 from schemas.task_record import tasks_root
 from schemas.transport import celery_settings, send, send_task
-from worker.slot import drain_flag
+from worker.probes import BEAT_SECONDS
+from worker.run_dir import lower_flag, raise_flag
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +68,47 @@ def make_app() -> Celery:
         },
     )
     made.steps["consumer"].add(VisibilityExtender)
+    made.steps["consumer"].add(Connected)
     made.steps["worker"].add(ReconcilerThread)
+    made.steps["worker"].add(Beat)
     return made
+
+
+class Beat(bootsteps.StartStopStep):
+    """Says every few seconds that the main process goes round, see `worker.probes`."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._timer: Any = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Begin; there is no connection yet."""
+        raise_flag("offline")
+        raise_flag("hub")
+        self._timer = parent.timer.call_repeatedly(BEAT_SECONDS, raise_flag, ("hub",))
+
+    def stop(self, parent: Any) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Connected(bootsteps.StartStopStep):
+    """Says whether there is a connection to Redis, without which the main process only waits."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """There is one."""
+        raise_flag("hub")
+        lower_flag("offline")
+
+    def stop(self, parent: Any) -> None:
+        """There is none any more."""
+        raise_flag("offline")
 
 
 class VisibilityExtender(bootsteps.StartStopStep):
@@ -185,9 +225,12 @@ def publish_task(task_id: str) -> None:
 
 @signals.worker_shutting_down.connect
 def _drain(**_: Any) -> None:
-    flag = drain_flag()
-    if flag is not None:
-        flag.touch()
+    raise_flag("drain")
+
+
+@signals.worker_ready.connect
+def _ready(**_: Any) -> None:
+    raise_flag("ready")
 
 
 app = make_app()

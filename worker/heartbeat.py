@@ -30,6 +30,7 @@ class Heartbeat:
         stall_seconds: Longest time without an advance for which the lease is renewed.
         time_limit_seconds: Wall time after which `advance` ends the chunk.
         draining: Says whether the worker is shutting down.
+        beat: Called at each advance.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Heartbeat:
         stall_seconds: float,
         time_limit_seconds: float,
         draining: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._renew = renew
         self._every = every_seconds
         self._stall = stall_seconds
         self._limit = time_limit_seconds
         self._draining = draining
+        self._beat = beat
         self._started = self._advanced = time.monotonic()
         self._state: LeaseState = "held"
         self._stop = threading.Event()
@@ -73,6 +76,7 @@ class Heartbeat:
             ChunkTimedOut: The chunk is past its time limit.
         """
         self._advanced = time.monotonic()
+        self._beat()
         if self._state == "lost":
             raise LeaseLost("another attempt owns the chunk now")
         if self._state == "cancelled" or self._draining():

@@ -62,6 +62,7 @@ class ChunkRunner:
         settings: WorkerSettings,
         worker: str,
         draining: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
         end_process: Callable[[], None] = end_process,
     ) -> None:
         self._ledger = ledger
@@ -72,6 +73,7 @@ class ChunkRunner:
         self._settings = settings
         self._worker = worker
         self._draining = draining
+        self._beat = beat
         self._end_process = end_process
         self._circuit = Circuit(storage.probe, draining=draining)
         self._failures = Failures(
@@ -227,6 +229,7 @@ class ChunkRunner:
             stall_seconds=self._settings.stall_seconds,
             time_limit_seconds=self._settings.chunk_time_limit_seconds,
             draining=self._draining,
+            beat=self._beat,
         )
 
 

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import os
-from pathlib import Path
 
 from schemas.errors import JobUnknown
 from schemas.ledger import Ledger
@@ -23,20 +22,10 @@ from schemas.task_queue import task_ledger
 from worker.lifecycle.running import TaskRunner
 from worker.model_store import ModelStore
 from worker.models import ModelCache
+from worker.run_dir import NAME_VARIABLE, beat, is_up
 from worker.runner import ChunkRunner
 
 logger = logging.getLogger(__name__)
-
-# Set by the main process for its child: who it is, and the folder of its drain flag.
-NAME_VARIABLE = "BULKSCORE_WORKER_NAME"
-RUN_DIR_VARIABLE = "BULKSCORE_WORKER_RUN_DIR"
-
-
-def drain_flag() -> Path | None:
-    """Return the file whose existence says that the worker is shutting down."""
-    folder = os.environ.get(RUN_DIR_VARIABLE)
-    return Path(folder) / "drain" if folder else None
-
 
 def free_leases() -> None:
     """Free the chunks that an earlier process held under the name of this worker.
@@ -81,6 +70,7 @@ def runner() -> ChunkRunner:
         settings=settings,
         worker=worker_name(),
         draining=_draining,
+        beat=beat,
     )
 
 
@@ -100,5 +90,4 @@ def task_runner() -> TaskRunner:
 
 
 def _draining() -> bool:
-    flag = drain_flag()
-    return flag is not None and flag.exists()
+    return is_up("drain")

@@ -16,6 +16,7 @@ from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
 from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
 from worker.logs import set_up_logging
+from worker.run_dir import busy, lower_flag, raise_flag
 from worker.slot import free_leases, runner, task_runner
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def _take_the_place_of_a_dead_child(**_: Any) -> None:
 
     Its message goes to any worker, which would find the chunk held until the lease has run out.
     """
+    lower_flag("busy")
+    raise_flag("child")
     try:
         free_leases()
     except BulkError as error:
@@ -46,7 +49,8 @@ def score_chunk(message: dict[str, Any]) -> str:
     started = time.monotonic()
     try:
         parsed = parse_message(message)
-        outcome = runner().run(parsed)
+        with busy():
+            outcome = runner().run(parsed)
     except BulkError as error:
         logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
         return error.code

@@ -8,6 +8,7 @@ from producer.cli.option_values import parse_error_budget
 from producer.cli.options import Json, OutputArgument
 from producer.cli.stops import state_of, way_on
 from producer.cli.terminal import print_json, print_line, print_table, say
+from schemas.errors import UsageError
 
 PANEL = "Look after it"
 
@@ -34,6 +35,23 @@ OneJob = Annotated[
         metavar="ID",
         help="Only this job, instead of all that have not ended.",
         show_default=False,
+    ),
+]
+
+Forever = Annotated[
+    bool,
+    typer.Option(
+        "--forever", help="Go on until SIGTERM, answering probes and metrics (BULKSCORE_HTTP_PORT)."
+    ),
+]
+Every = Annotated[
+    float | None,
+    typer.Option(
+        "--every",
+        metavar="SECONDS",
+        min=0.1,
+        help="Time between passes of --forever.",
+        show_default="BULKSCORE_RECONCILE_SECONDS",
     ),
 ]
 
@@ -103,18 +121,28 @@ def resume(
 def reconcile(
     job: OneJob = None,
     output: Outputs = [],  # noqa: B006 - typer copies it
+    forever: Forever = False,
+    every: Every = None,
     as_json: Json = False,
 ) -> None:
     """Make one pass of the reconciler: put pending chunks on the queue, end jobs that are done.
 
     Workers do this all the time, and bring back what Redis has lost as long as one of them lives
-    on that knew of it. By hand or from a CronJob it is for when none does.
+    on that knew of it. By hand or from a CronJob it is for when none does, and with --forever for
+    where there may be no worker: queues are fed and measured all the same.
 
     Example: bulkscore reconcile --output s3://lake/scored
     """
     from producer.deployment import Deployment
     from producer.recovery import reconcile as one_pass
 
+    if every is not None and not forever:
+        raise UsageError("--every is the time between passes of --forever, which is not given")
+    if forever and (job is not None or output or as_json):
+        raise UsageError("--forever looks after all jobs: it takes no --job, --output or --json")
+    if forever:
+        _forever(every)
+        return
     deployment = Deployment.from_environment()
     deployment.require_broker()
     deployment.require_storage(*output)
@@ -128,3 +156,26 @@ def reconcile(
         )
     else:
         say("no job needs a reconciler")
+
+
+def _forever(every: float | None) -> None:
+    from producer.deployment import Deployment
+    from producer.reconciling import reconcile_forever
+    from schemas.logs import set_up_logging
+    from schemas.settings import (
+        BrokerSettings,
+        EndpointSettings,
+        ScheduleSettings,
+        StorageSettings,
+        WorkerSettings,
+        load,
+    )
+
+    told = load(WorkerSettings)
+    set_up_logging(format_name=told.log_format, level=told.log_level)
+    deployment = Deployment(
+        broker_settings=load(BrokerSettings),
+        storage_settings=load(StorageSettings),
+        schedule=load(ScheduleSettings, reconcile_seconds=every),
+    )
+    reconcile_forever(deployment, load(EndpointSettings))
