@@ -1,4 +1,4 @@
-"""`verify` and `report`: is the result whole, and what does it say."""
+"""`verify`: is the result whole."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producer.cli.options import Json, OutputArgument
-from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
+from producer.cli.reporting import report
+from producer.cli.terminal import print_facts, print_json, print_line, say
 
 if TYPE_CHECKING:
-    from producer.compare_record import Comparison
-    from producer.drift import DriftReport
-    from producer.label_counts import LabelCount
     from producer.verify import Progress, VerifyReport
 
 PANEL = "Results"
@@ -46,19 +44,9 @@ Seed = Annotated[
     int, typer.Option("--seed", min=0, metavar="N", help="Another seed samples other rows.")
 ]
 
-Reference = Annotated[
-    str | None,
-    typer.Option(
-        "--reference",
-        metavar="JOB",
-        help="A job, by id or output, to tell drift against.",
-        show_default=False,
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to `app`."""
+    """Add `verify` and `report` to `app`."""
     app.command("verify", rich_help_panel=PANEL)(verify)
     app.command("report", rich_help_panel=PANEL)(report)
 
@@ -149,93 +137,4 @@ def _print_verification(found: "VerifyReport") -> None:
             "ids": "compared with the corpus" if found.ids_compared else "not compared",
             **deep,
         }
-    )
-
-
-def report(output: OutputArgument, reference: Reference = None, as_json: Json = False) -> None:
-    """Print the account of a job, a table of its labels, and how far its models agree.
-
-    Of a job that has not ended: what there is so far. With --reference: the stability index of
-    labels, scores and lengths as well, below 0.1 no drift, from 0.25 a large one.
-
-    Example: bulkscore report s3://lake/scored
-    """
-    from producer.cli.watching import summary_facts
-    from producer.compare import compare_models
-    from producer.deployment import Deployment
-    from producer.drift import drift_between
-    from producer.jobs import find_manifest
-    from producer.label_counts import count_labels
-    from schemas import layout
-    from schemas.finalize import read_summary
-    from schemas.locations import canonical
-    from schemas.manifest import read_manifest
-
-    deployment = Deployment.from_environment()
-    deployment.require_storage(output)
-    storage = deployment.storage
-    manifest = read_manifest(storage, canonical(output))
-    has_ended = storage.exists(layout.summary(manifest.spec.output))
-    summary = read_summary(storage, manifest.spec.output) if has_ended else None
-    labels = count_labels(storage, manifest)
-    comparisons = compare_models(storage, manifest)
-    drift = None
-    if reference is not None:
-        drift = drift_between(storage, find_manifest(deployment, reference), manifest)
-    if as_json:
-        found = {"job_id": manifest.job_id, "summary": summary, "labels": labels}
-        print_json({**found, "comparisons": comparisons, "drift": drift})
-        return
-    if summary is None:
-        say(f"job {manifest.job_id} has not ended: these are the labels so far")
-    else:
-        print_facts(summary_facts(summary, manifest.spec.output))
-        print_line("")
-    print_labels(labels)
-    print_comparisons(comparisons)
-    if drift is not None:
-        print_drift(drift)
-
-
-def print_drift(found: "DriftReport") -> None:
-    """Print how far a job is from its reference, and the bins of what drifted."""
-    model = found.model if found.same_model else f"{found.model}, then {found.reference_model}"
-    print_line(f"\ndrift since job {found.reference} ({model})")
-    print_table(
-        ("of", "#stability index", "#by chance below", "drift"),
-        ((d.of, f"{d.psi:.4f}", f"{d.by_chance:.4f}", d.verdict.value) for d in found.drifts),
-    )
-    for moved in found.drifts:
-        if moved.verdict.value != "none":
-            print_line("")
-            print_table(
-                (moved.of, "#then", "#now"),
-                ((b.name, f"{b.reference:.1%}", f"{b.share:.1%}") for b in moved.bins),
-            )
-
-
-def print_comparisons(comparisons: "list[Comparison]") -> None:
-    """Print how far each model of a job agrees with the first."""
-    from producer.cli.comparison_text import print_comparison
-
-    for found in comparisons:
-        print_line(f"\n{found.b.name} ({found.b.model}) beside {found.a.model}")
-        print_comparison(found, models=False)
-
-
-def print_labels(labels: "list[LabelCount]") -> None:
-    """Print label counts as a table; the model is told where there are several."""
-    several = any(count.model for count in labels)
-    print_table(
-        (*(["model"] if several else []), "label", "#rows", "#share", "#mean score"),
-        (
-            (
-                *([count.model] if several else []),
-                count.label if count.error is None else f"(error: {count.error})",
-                count.rows,
-                f"{count.share:.1%}",
-                None if count.mean_score is None else f"{count.mean_score:.4f}",
-            )
-            for count in labels
-        ),
     )
