@@ -10,6 +10,8 @@ TORCH ?= torch==2.13.0
 TESTS ?= $(wildcard tests/acceptance tests/chaos tests/integration tests/unit)
 JOBS ?= 2
 ARGS ?=
+# Tests that take long and have a quicker neighbour run with `make test-all` alone.
+MARKS ?= not slow
 # Of a chaos run; FAULTS ends it after so many instead of after MINUTES.
 SEED ?= 1
 MINUTES ?= 10
@@ -26,14 +28,16 @@ TEST_STAMP := .venv/.installed-test
 # The test environment holds all that a run needs; without it the smaller one will do.
 RUN_STAMP := $(if $(wildcard $(TEST_STAMP)),$(TEST_STAMP),$(DEMO_STAMP))
 
+# Tests and demo start hundreds of processes: each would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Models and data come from packages and files, never from a hub.
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos gpu check format bench clean distclean
+.PHONY: help venv demo test test-all chaos gpu check format bench clean distclean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(TEST_STAMP) ## Make .venv with everything for tests and checks
 
@@ -41,7 +45,10 @@ demo: $(RUN_STAMP) ## Score a small corpus from start to finish on this machine
 	$(BIN)/python -m producer.demo
 
 test: $(TEST_STAMP) ## Run unit, integration, acceptance and short chaos tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS) $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 -m '$(MARKS)' $(ARGS) $(TESTS)
+
+test-all: MARKS = slow or not slow
+test-all: test ## Run every test, the slow ones as well
 
 chaos: $(TEST_STAMP) ## Break everything at random: SEED=7 MINUTES=10, or FAULTS=200
 	PYTHONPATH=tests $(BIN)/python -m support.chaos --seed $(SEED) --minutes $(MINUTES) --faults $(FAULTS) $(ARGS)

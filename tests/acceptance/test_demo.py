@@ -57,6 +57,7 @@ def test_the_demo_goes_from_nothing_to_a_verified_result_and_leaves_nothing_runn
     assert dict(errors.iter_rows()) == {"text_null": 2, "text_blank": 2, "text_invalid_utf8": 1}
 
 
+@pytest.mark.slow
 def test_a_second_demo_that_is_stopped_by_ctrl_c_in_the_midst_of_its_job_leaves_nothing_running(
     where: Path,
 ) -> None:

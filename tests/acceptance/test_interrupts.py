@@ -50,6 +50,7 @@ def test_ctrl_c_in_watch_leaves_the_job_going_and_says_how_to_come_back(
     assert stack.cli("wait", "watched").exit_code == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_run_stops_cleanly_and_the_same_command_completes_it(
     stack: LiveStack, tmp_path: Path
 ) -> None:

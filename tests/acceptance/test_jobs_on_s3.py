@@ -111,6 +111,7 @@ def reads_of(name: str) -> Any:
     return lambda method, path: method == "GET" and name in path
 
 
+@pytest.mark.slow
 def test_a_chunk_that_fails_twice_and_then_works_is_scored(
     gateway: FlakyGateway, s3_bucket: S3Bucket, redis_url: str
 ) -> None:

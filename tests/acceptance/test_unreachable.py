@@ -1,10 +1,11 @@
 """A broker or a store that cannot be used is named, with exit code 69, within 15 seconds."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from support import corpora
 from support.live_stack import LiveStack
@@ -42,6 +43,14 @@ def assert_unreachable(done: CompletedCli, *says: str) -> None:
         assert words in done.stderr, f"{words!r} is not said:\n{done}"
 
 
+def waits_for_an_answer(commands: Sequence[list[str]]) -> list[ParameterSet]:
+    """Each of the commands with nobody answering; it waits for that, so most are slow tests."""
+    return [
+        pytest.param("no answer", command, marks=[pytest.mark.slow] if number % 4 else [])
+        for number, command in enumerate(commands)
+    ]
+
+
 NEED_THE_BROKER = (
     ["jobs"],
     ["show", "finished"],
@@ -61,7 +70,7 @@ NEED_THE_BROKER = (
     ("trouble", "command"),
     [
         *(("nobody listens", command) for command in NEED_THE_BROKER),
-        *(("no answer", command) for command in NEED_THE_BROKER[::2]),
+        *waits_for_an_answer(NEED_THE_BROKER[::2]),
         *(("wrong password", command) for command in NEED_THE_BROKER[::2]),
     ],
     ids=lambda words: words if isinstance(words, str) else " ".join(words),
@@ -110,7 +119,7 @@ NEED_THE_STORAGE = (
 @pytest.mark.parametrize(
     ("trouble", "command"),
     [
-        *(("no answer", command) for command in NEED_THE_STORAGE),
+        *waits_for_an_answer(NEED_THE_STORAGE),
         *(("nobody listens", command) for command in NEED_THE_STORAGE[::3]),
     ],
     ids=lambda words: words if isinstance(words, str) else " ".join(words),

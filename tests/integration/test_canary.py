@@ -31,7 +31,13 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tiny_model(folder / "next", seed=1), tiny_model(folder / "kin", "roberta", seed=2)
 
 
-@pytest.mark.parametrize("other", [0, 1], ids=["equal tokenizers", "different tokenizers"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(0, id="equal tokenizers", marks=pytest.mark.slow),
+        pytest.param(1, id="different tokenizers"),
+    ],
+)
 def test_a_canary_scores_its_sample_and_leaves_the_job_as_it_is(
     job_bench: JobBench,
     others: tuple[Path, Path],

@@ -181,6 +181,7 @@ def test_a_job_without_a_result_has_nothing_to_score_again(scored: Scored) -> No
     assert deep_check(scored.storage, scored.output, rows=4).rows == 0
 
 
+@pytest.mark.slow
 def test_the_values_of_a_regression_are_compared_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +216,7 @@ def test_texts_that_were_scored_in_windows_are_scored_so_again(
     assert max(lengths) > 1_000  # the long one, in windows of 16
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_broker_and_says_how_many_rows_were_scored_again(
     sound: Path, scored: Scored
 ) -> None:

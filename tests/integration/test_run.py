@@ -167,6 +167,7 @@ def test_a_run_that_is_killed_takes_its_broker_and_its_worker_along(bench: Bench
     assert exit_code == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_dead_chunk_is_exit_code_3_and_sent_again_when_asked(bench: Bench) -> None:
     bench.write("a.parquet", 2 * CHUNK_ROWS)
     damaged = bench.write("b.parquet", 2 * CHUNK_ROWS)
@@ -191,6 +192,7 @@ def test_a_dead_chunk_is_exit_code_3_and_sent_again_when_asked(bench: Bench) -> 
     assert bench.is_complete
 
 
+@pytest.mark.slow
 def test_a_run_that_its_error_budget_stopped_goes_on_with_another(bench: Bench) -> None:
     corpus = bench.write("a.parquet", 3 * CHUNK_ROWS)
     table = pq.read_table(corpus)

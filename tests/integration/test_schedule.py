@@ -195,6 +195,7 @@ def test_a_job_whose_submitter_died_before_it_was_queued_is_taken_up_by_the_next
     assert job_bench.ledger.queue_length("normal") == 3 + 1
 
 
+@pytest.mark.slow
 def test_a_run_completes_what_is_under_way_before_what_is_new(job_bench: JobBench) -> None:
     env = {
         "XDG_STATE_HOME": str(job_bench.folder / "state"),

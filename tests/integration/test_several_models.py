@@ -38,7 +38,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("other", [0, 1], ids=["equal tokenizers", "different tokenizers"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(0, id="equal tokenizers", marks=pytest.mark.slow),
+        pytest.param(1, id="different tokenizers"),
+    ],
+)
 def test_two_models_fill_their_columns_in_one_job_that_verifies_and_goes_on(
     job_bench: JobBench, others: tuple[Path, Path], other: int
 ) -> None:
@@ -131,6 +137,7 @@ def test_chunks_of_two_models_that_died_or_were_cancelled_are_scored_by_both_in_
     assert verify(Storage(), output).complete
 
 
+@pytest.mark.slow
 def test_a_job_of_two_models_whose_worker_is_killed_is_completed_by_the_next(
     job_bench: JobBench, others: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -123,7 +123,7 @@ def start_worker(
         yield start
 
 
-@pytest.mark.parametrize("kind", ["down", "frozen"])
+@pytest.mark.parametrize("kind", ["down", pytest.param("frozen", marks=pytest.mark.slow)])
 def test_a_store_that_is_away_for_a_while_buries_nothing_and_is_not_stormed(
     gateway: FlakyGateway,
     behind: Storage,
@@ -181,6 +181,7 @@ def test_a_worker_told_to_stop_while_it_waits_for_storage_leaves_at_once(
     assert server.exists(f"bulkscore:attempts:{JOB}", f"bulkscore:owners:{JOB}") == 0
 
 
+@pytest.mark.slow
 def test_a_store_that_throttles_a_third_of_all_requests_only_slows_a_job_down(
     gateway: FlakyGateway,
     behind: Storage,

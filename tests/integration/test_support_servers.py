@@ -114,6 +114,7 @@ def test_ceph_refuses_a_wrong_secret(ceph_bucket: S3Bucket) -> None:
         ceph_bucket.filesystem(secret="wrong").ls(ceph_bucket.name)
 
 
+@pytest.mark.slow
 def test_ceph_keeps_its_data_through_a_kill(ceph_s3: CephServer, ceph_bucket: S3Bucket) -> None:
     key = f"{ceph_bucket.name}/part"
     ceph_bucket.filesystem().pipe_file(key, b"kept")

@@ -171,6 +171,7 @@ def test_a_worker_told_to_stop_hands_its_chunk_back_uncharged_and_leaves(
     assert not os.path.exists(layout.result(job.spec.output, 0))
 
 
+@pytest.mark.slow
 def test_a_chunk_whose_child_was_killed_is_free_for_all_workers_within_seconds(
     start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis
 ) -> None:
@@ -187,7 +188,7 @@ def test_a_chunk_whose_child_was_killed_is_free_for_all_workers_within_seconds(
         message=lambda: f"{busy}",
     )
 
-    assert time.monotonic() - began < 20  # the lease alone would have kept it for 45 s
+    assert time.monotonic() - began < 35  # the lease alone would have kept it for 45 s
 
 
 def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_seconds(
@@ -205,7 +206,7 @@ def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_
     taken_over = time.monotonic() - began
     wait_until(lambda: ledger.status("killed").ended, START_SECONDS)
 
-    assert taken_over < 20  # the lease alone would have kept it for 45 s
+    assert taken_over < 35  # the lease alone would have kept it for 45 s
     summary = read_summary(storage, job.spec.output)
     assert (summary.state, summary.rows_scored) == (JobState.SUCCEEDED, 5_000)
     accounts = [read_account(storage, layout.result(job.spec.output, c)) for c in range(2)]
