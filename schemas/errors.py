@@ -24,6 +24,7 @@
     │  ├─ ModelIncompatible     unknown architecture, missing head, unsafe or changed files
     │  ├─ AccessDenied          storage answers, but does not let us at an object
     │  │  └─ CredentialsRefused expired, unknown or missing: nothing will be let through
+    │  ├─ LocationRefused       outside the locations that this deployment allows
     │  └─ Poison                the chunk ends its worker, and no row could be found that does
     └─ UsageError               shown without a traceback, exit code 2
        ├─ OutputTaken           the output already holds another job
@@ -231,6 +232,13 @@ class CredentialsRefused(AccessDenied):
     """The credentials have expired, are not known or are missing."""
 
     code = "credentials_refused"
+    job_wide = True
+
+
+class LocationRefused(PermanentError):
+    """The location lies outside those that this deployment allows."""
+
+    code = "location_refused"
     job_wide = True
 
 

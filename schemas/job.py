@@ -31,6 +31,8 @@ BUDGETS: Final = ("max_row_errors", "max_dead_chunks")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
 # encoder on a CPU, a second or two on a GPU.
 DEFAULT_CHUNK_ROWS = 2_000
+# Each is read beside the text and written beside the scores.
+MAX_ID_COLUMNS: Final = 1_000
 # What the columns of a canary end with.
 CANARY_NAME: Final = "canary"
 
@@ -72,7 +74,7 @@ class JobSpec(Record):
     further_models: tuple[str, ...] = Field(default=(), exclude_if=not_)
     model_names: tuple[ModelName, ...] = Field(default=(), exclude_if=not_)
     text_column: str
-    id_columns: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = Field(default=(), max_length=MAX_ID_COLUMNS)
     chunk_rows: int = Field(default=DEFAULT_CHUNK_ROWS, ge=1)
     max_length: int | None = Field(default=None, ge=8)
     long_text: LongText = "truncate"

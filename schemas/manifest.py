@@ -5,11 +5,14 @@ from pydantic import ValidationError
 from schemas import layout
 from schemas.chunks import ChunkTable, sha256_of
 from schemas.collection import why_no_job
-from schemas.errors import InputMissing, ManifestMissing
+from schemas.errors import InputCorrupt, InputMissing, ManifestMissing
 from schemas.generation import read_generations
 from schemas.job import Manifest
 from schemas.locations import canonical
 from schemas.storage import Storage
+
+# A million input files come to some 200 MB.
+MAX_MANIFEST_BYTES = 512 * 1024 * 1024
 
 
 def read_manifest(storage: Storage, output: str) -> Manifest:
@@ -23,9 +26,11 @@ def read_manifest(storage: Storage, output: str) -> Manifest:
     """
     uri = layout.manifest(output)
     try:
-        manifest = Manifest.model_validate_json(storage.read(uri))
+        manifest = Manifest.model_validate_json(storage.read(uri, at_most=MAX_MANIFEST_BYTES))
     except InputMissing as error:
         raise ManifestMissing(why_no_job(storage, output)) from error
+    except InputCorrupt as error:
+        raise ManifestMissing(str(error)) from error
     except ValidationError as error:
         problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
         raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None

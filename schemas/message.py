@@ -19,8 +19,8 @@ class ChunkMessage(Record):
 
     version: Literal[1] = MESSAGE_VERSION
     job_id: JobId
-    chunk: int = Field(ge=0)
-    generation: int = Field(ge=0)
+    chunk: int = Field(ge=0, lt=2**31)
+    generation: int = Field(ge=0, lt=2**31)
 
 
 def parse_message(body: object) -> ChunkMessage:

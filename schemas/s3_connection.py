@@ -1,6 +1,8 @@
 """The s3fs file system as we want it: time-outs and retries that are explicit, and no caches."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from schemas.settings import StorageSettings
@@ -21,6 +23,22 @@ LONGEST_WAIT_SECONDS = 2.0
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 256 * 1024
 
 
+# Each is told of every request that was sent: what for, the status of the answer, None where there
+# was none, and how often this request had been sent by then.
+WATCHERS: list[Callable[[str, int | None, int], None]] = []
+
+
+def _tell(
+    watch: Callable[[str, int | None, int], None],
+    *,
+    operation: Any,
+    response: Any,
+    attempts: int,
+    **_: Any,
+) -> None:
+    watch(operation.name, response and response[0].status_code, attempts)
+
+
 def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
     """Return an s3fs file system of its own; with one retry, each request is sent just once."""
     import aiobotocore.session
@@ -34,11 +52,14 @@ def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
         session.register("needs-retry.s3", _seconds_to_next_try)
     # aiohttp waits for "100 Continue" for ever, whatever the time-outs.
     session.unregister("before-call.s3", add_expect_header)
+    for watch in WATCHERS:
+        session.register("needs-retry.s3", partial(_tell, watch))
     fs = s3fs.S3FileSystem(
         session=session,
         endpoint_url=settings.s3_endpoint_url,
         use_listings_cache=False,
         skip_instance_cache=True,
+        s3_additional_kwargs=_encryption(settings),
         config_kwargs={
             "connect_timeout": settings.s3_connect_timeout_seconds,
             "read_timeout": settings.s3_read_timeout_seconds,
@@ -49,6 +70,13 @@ def connect_s3(settings: StorageSettings, *, retries: int) -> Any:
     )
     fs.retries = retries
     return fs
+
+
+def _encryption(settings: StorageSettings) -> dict[str, str]:
+    """Return what every write says of the key it is to be encrypted by."""
+    if settings.s3_sse_kms_key_id is None:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.s3_sse_kms_key_id}
 
 
 def _seconds_to_next_try(*, response: Any, attempts: int, **_: Any) -> float | None:

@@ -114,10 +114,28 @@ class StorageSettings(_Settings):
         ),
         validate_default=True,
     )
+    # Where objects may be read and written: locations, separated by commas, each with all that lies
+    # below it. Unset: everywhere.
+    allowed_uris: str = ""
+    # Every object is written with server-side encryption (SSE-KMS) by this key.
+    s3_sse_kms_key_id: str | None = None
     s3_connect_timeout_seconds: float = Field(default=3.0, gt=0)
     s3_read_timeout_seconds: float = Field(default=20.0, gt=0)
     # s3fs multiplies: requests = retries² + 1 for one call that always fails.
     s3_retries: int = Field(default=2, ge=1, le=5)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The locations of `allowed_uris`, none for everywhere."""
+        return tuple(uri.strip() for uri in self.allowed_uris.split(",") if uri.strip())
+
+    @field_validator("allowed_uris")
+    @classmethod
+    def _must_be_locations(cls, uris: str) -> str:
+        for uri in filter(None, map(str.strip, uris.split(","))):
+            if not uri.startswith(("s3://", "file:///", "/")) or uri == "s3://":
+                raise ValueError(f"{uri}: expected s3://bucket/…, file:///… or an absolute path")
+        return uris
 
     @field_validator("s3_endpoint_url")
     @classmethod

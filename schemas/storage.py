@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from schemas import disk
-from schemas.errors import BulkError, InputChanged, InputMissing, UsageError
-from schemas.locations import bucket_and_key, is_s3, local_path, s3_path
+from schemas.errors import BulkError, InputChanged, InputCorrupt, InputMissing, UsageError
+from schemas.locations import bucket_and_key, is_s3, local_path, require_allowed, s3_path
 from schemas.s3_connection import connect_s3, upload_seconds
 from schemas.settings import StorageSettings
 from schemas.storage_errors import already_exists, not_implemented, translated
@@ -50,13 +50,20 @@ class Storage:
         self._conditional = True  # until the store says that it knows no conditional PUT
         self._compares = True  # until it says that it knows no PUT that depends on the ETag
 
+    @contextlib.contextmanager
+    def _at(self, uri: str) -> Iterator[None]:
+        """Go to a location that is allowed, and translate what happens there."""
+        require_allowed(uri, self._settings.allowed)
+        with translated(uri):
+            yield
+
     def stat(self, uri: str) -> ObjectStat:
         """Return size and ETag of an object.
 
         Raises:
             InputMissing: There is no such object.
         """
-        with translated(uri):
+        with self._at(uri):
             if is_s3(uri):
                 bucket, key = bucket_and_key(uri)
                 head = self.s3.call_s3("head_object", Bucket=bucket, Key=key)
@@ -80,7 +87,7 @@ class Storage:
         Raises:
             InputMissing: There is no such bucket.
         """
-        with translated(uri):
+        with self._at(uri):
             if is_s3(uri):
                 yield from self._list_s3(uri, recursive=recursive)
                 return
@@ -90,7 +97,7 @@ class Storage:
 
     def list_folders(self, uri: str) -> list[str]:
         """Return the folders that lie directly in the folder `uri`, by name."""
-        with translated(uri):
+        with self._at(uri):
             if is_s3(uri):
                 bucket, _ = bucket_and_key(uri)
                 pages = self._pages(uri, delimiter="/")
@@ -125,7 +132,7 @@ class Storage:
 
     def glob(self, pattern: str) -> list[ObjectStat]:
         """Return the objects that match a pattern of `*`, `?`, `[…]` and `**`, by name."""
-        with translated(pattern):
+        with self._at(pattern):
             if is_s3(pattern):
                 found = self.s3.glob(s3_path(pattern), detail=True)
                 return [_s3_details(i) for _, i in sorted(found.items()) if i["type"] == "file"]
@@ -136,7 +143,7 @@ class Storage:
 
     def is_folder(self, uri: str) -> bool:
         """Say whether `uri` names a folder (on S3: whether anything lies under it)."""
-        with translated(uri):
+        with self._at(uri):
             if is_s3(uri):
                 return bool(self.s3.isdir(s3_path(uri)))
             return local_path(uri).is_dir()
@@ -152,7 +159,7 @@ class Storage:
         Raises:
             InputChanged: The object is not the one that `expected` describes.
         """
-        with translated(uri), self._stream(uri) as stream:
+        with self._at(uri), self._stream(uri) as stream:
             # Asked of the open stream, which goes on with these very bytes: S3 is told the ETag
             # in every request, a local file is looked at again when all is read.
             if expected is not None:
@@ -171,9 +178,15 @@ class Storage:
             raise InputMissing(f"{uri} is a folder, not an object")
         return cast("BinaryIO", stream)
 
-    def read(self, uri: str) -> bytes:
-        """Return the whole content of a small object."""
-        with translated(uri):
+    def read(self, uri: str, *, at_most: int | None = None) -> bytes:
+        """Return the whole content of a small object.
+
+        Raises:
+            InputCorrupt: It has more than `at_most` bytes, of which no more are fetched.
+        """
+        if at_most is not None and self.stat(uri).size > at_most:
+            raise InputCorrupt(f"{uri} has more than the {at_most} bytes that it may have")
+        with self._at(uri):
             if is_s3(uri):
                 return bytes(self.s3.cat_file(s3_path(uri)))
             return local_path(uri).read_bytes()
@@ -184,6 +197,8 @@ class Storage:
         An error stands in its object's place, so that it does not hide what the others gave. Of an
         empty range, which S3 refuses to serve, nothing is asked.
         """
+        for uri, _, _ in ranges:
+            require_allowed(uri, self._settings.allowed)
         found: list[Any] = [b""] * len(ranges)
         asked = [place for place, (_, start, end) in enumerate(ranges) if start < end]
         remote = [place for place in asked if is_s3(ranges[place][0])]
@@ -208,7 +223,7 @@ class Storage:
         Returns:
             True when this call created it, False when it was there already.
         """
-        with translated(uri):
+        with self._at(uri):
             if not is_s3(uri):
                 return disk.create(local_path(uri), data)
             if len(data) > MAX_CREATE_BYTES:
@@ -220,12 +235,12 @@ class Storage:
 
     def creates_once(self, uri: str) -> bool:
         """Say whether the store by itself refuses to create the object `uri`, which is there."""
-        with translated(uri):
+        with self._at(uri):
             return not is_s3(uri) or not self._put_new(uri, b"")
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write an object, replacing what was there; readers see the old or the new whole."""
-        with translated(uri):
+        with self._at(uri):
             if is_s3(uri):
                 self._put(uri, data)
                 return
@@ -233,7 +248,7 @@ class Storage:
 
     def read_tagged(self, uri: str) -> tuple[bytes, str]:
         """Return the content of a small object, and the tag that `replace_if` wants to see."""
-        with translated(uri):
+        with self._at(uri):
             if not is_s3(uri):
                 data = local_path(uri).read_bytes()
                 return data, disk.tag(data)
@@ -253,7 +268,7 @@ class Storage:
         Raises:
             InputMissing: There is no such object.
         """
-        with translated(uri):
+        with self._at(uri):
             if not is_s3(uri):
                 return disk.replace_if(local_path(uri), data, tag)
             if self.stat(uri).etag != tag:
@@ -262,7 +277,7 @@ class Storage:
 
     def swaps(self, uri: str) -> bool:
         """Say whether the store by itself compares before it swaps the object `uri`."""
-        with translated(uri):
+        with self._at(uri):
             return not is_s3(uri) or not self._put_over(uri, b"", "0" * 32)
 
     def _put_over(self, uri: str, data: bytes, etag: str) -> bool:
@@ -282,7 +297,7 @@ class Storage:
 
     def upload(self, source: Path, uri: str) -> None:
         """Write a local file of any size to an object, replacing what was there."""
-        with translated(uri):
+        with self._at(uri):
             if not is_s3(uri):
                 disk.copy(source, local_path(uri))
                 return
@@ -311,7 +326,7 @@ class Storage:
 
     def delete(self, uri: str) -> None:
         """Remove an object, or do nothing when it is not there."""
-        with translated(uri):
+        with self._at(uri):
             if not is_s3(uri):
                 local_path(uri).unlink(missing_ok=True)
                 return
@@ -321,7 +336,7 @@ class Storage:
     def delete_folder(self, uri: str) -> None:
         """Remove a folder with all that lies in it, or do nothing when it is not there."""
         if not is_s3(uri):
-            with translated(uri), contextlib.suppress(FileNotFoundError):
+            with self._at(uri), contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(local_path(uri))
             return
         for stat in list(self.list_objects(uri, recursive=True)):
@@ -335,7 +350,7 @@ class Storage:
         """
         if is_s3(uri):
             return 0
-        with translated(uri):
+        with self._at(uri):
             return disk.remove_leftovers(local_path(uri))
 
     def probe(self, uri: str, *, room: int = 0) -> None:
@@ -351,7 +366,7 @@ class Storage:
             InputMissing: There is no such bucket.
         """
         if not is_s3(uri):
-            with translated(uri):
+            with self._at(uri):
                 disk.probe(local_path(uri), room)
             return
         bucket, _ = bucket_and_key(uri)
@@ -361,7 +376,7 @@ class Storage:
                 "s3_read_timeout_seconds": PROBE_READ_SECONDS,
             }
         )
-        with translated(f"s3://{bucket}", hint=self._endpoint_hint()):
+        with self._at(uri), translated(f"s3://{bucket}", hint=self._endpoint_hint()):
             connect_s3(quick, retries=1).call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
 
     def _endpoint_hint(self) -> str:

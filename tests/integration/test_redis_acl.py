@@ -89,7 +89,7 @@ def kill(running: RunningCli) -> None:
 
 
 @contextmanager
-def dashboard(server: SecuredRedis) -> Iterator[Callable[[str], Any]]:
+def dashboard(server: SecuredRedis) -> Iterator[Callable[..., Any]]:
     """Run Flower as it is deployed, and ask its API."""
     port = free_port()
     env = {**server.env("flower"), "BULKSCORE_FLOWER_PASSWORD": "looker"}
@@ -255,7 +255,7 @@ def test_without_a_login_nothing_is_let_in(server: SecuredRedis) -> None:
 
 def test_a_password_that_is_missing_leaves_no_file_of_users(tmp_path: Path) -> None:
     (tmp_path / "producer-password").write_text("one\n")
-    filling = ["sh", DEPLOYED / "fill-users.sh", DEPLOYED / "users.acl", tmp_path]
+    filling = ["sh", f"{DEPLOYED}/fill-users.sh", f"{DEPLOYED}/users.acl", str(tmp_path)]
     done = subprocess.run(filling, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (78, "")
     assert "worker-password, the password of the Redis user worker, is missing" in done.stderr

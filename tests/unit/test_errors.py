@@ -77,6 +77,7 @@ def test_an_error_carries_the_exit_code_of_the_command_it_ends(
 def test_only_errors_that_every_chunk_would_meet_halt_a_job() -> None:
     assert {kind.__name__ for kind in OURS if kind.job_wide} == {
         "CredentialsRefused",
+        "LocationRefused",
         "ManifestMissing",
         "ModelIncompatible",
     }
