@@ -12,6 +12,13 @@ JOBS ?= 2
 ARGS ?=
 # Tests that take long and have a quicker neighbour run with `make test-all` alone.
 MARKS ?= not slow
+# Of the images: what builds them, from which base, and further flags, such as
+# `BUILD_FLAGS='--build-arg PIP_EXTRA_INDEX_URL=…'` for an index that holds CPU builds of torch.
+BUILDER ?= $(shell for b in docker podman buildah; do $$b info >/dev/null 2>&1 && echo $$b && break; done)
+BASE ?= python:3.12-slim-bookworm
+IMAGE_PREFIX ?=
+IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILD_FLAGS ?=
 # Of a chaos run; FAULTS ends it after so many instead of after MINUTES.
 SEED ?= 1
 MINUTES ?= 10
@@ -34,10 +41,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all chaos gpu check format bench clean distclean
+.PHONY: help venv demo test test-all chaos gpu check format bench images images-check images-test sbom clean distclean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(TEST_STAMP) ## Make .venv with everything for tests and checks
 
@@ -56,7 +63,7 @@ chaos: $(TEST_STAMP) ## Break everything at random: SEED=7 MINUTES=10, or FAULTS
 gpu: $(TEST_STAMP) ## Run the tests that need a CUDA device
 	$(BIN)/python -m pytest --durations=15 $(ARGS) tests/gpu
 
-check: $(TEST_STAMP) ## Check format, lint, types and imports
+check: images-check $(TEST_STAMP) ## Check format, lint, types, imports, and how images are built
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
@@ -68,6 +75,28 @@ format: $(TEST_STAMP) ## Format the code and apply safe fixes
 
 bench: $(TEST_STAMP) ## Run the benchmarks
 	$(BIN)/python benchmarks/run.py
+
+images: ## Build the images of producer, worker and dashboard: TORCH, BASE, IMAGE_TAG, BUILD_FLAGS
+	@test -n "$(BUILDER)" || { echo "no docker, podman or buildah that answers; name one: make images BUILDER=…" >&2; exit 1; }
+	$(BUILD_IMAGE) --target flower -f docker/producer.Dockerfile -t $(IMAGE_PREFIX)bulkscore-flower:$(IMAGE_TAG) .
+	$(BUILD_IMAGE) -f docker/producer.Dockerfile -t $(IMAGE_PREFIX)bulkscore-producer:$(IMAGE_TAG) .
+	$(BUILD_IMAGE) --build-arg TORCH='$(TORCH)' -f docker/worker.Dockerfile -t $(IMAGE_PREFIX)bulkscore-worker:$(IMAGE_TAG) .
+
+# buildah and podman leave health checks out of images of their own format.
+BUILD_IMAGE = $(BUILDER) build $(if $(filter docker,$(notdir $(firstword $(BUILDER)))),,--format docker) \
+	--build-arg BASE=$(BASE) --build-arg VERSION=$(IMAGE_TAG) \
+	--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(BUILD_FLAGS)
+
+images-check: $(TEST_STAMP) ## Check the image files and the compose file
+	$(BIN)/hadolint --config docker/hadolint.yaml docker/producer.Dockerfile docker/worker.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+
+images-test: $(TEST_STAMP) ## Build the images and run a job in them; minutes, as root, on Debian
+	$(BIN)/python -m pytest -s --timeout=0 $(ARGS) tests/images
+
+sbom: $(TEST_STAMP) ## Write what the environment consists of to build/sbom.json (CycloneDX)
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(BIN)/python
 
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
