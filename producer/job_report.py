@@ -6,14 +6,11 @@ from typing import Literal
 
 from producer.deployment import Deployment
 from schemas import layout
-from schemas.dead_letter import AttemptRecord, DeadLetter
-from schemas.errors import BrokerUnavailable, JobUnknown, PermanentError, UsageError
+from schemas.errors import BrokerUnavailable, JobUnknown, PermanentError
 from schemas.finalize import read_summary
-from schemas.job import JobId, Manifest, Priority, Record, parse_record
+from schemas.job import JobId, Manifest, Priority, Record
 from schemas.job_status import JobStatus
-from schemas.manifest import read_chunks
 from schemas.model_account import ModelAccount
-from schemas.results import ResultAccount, read_account
 from schemas.states import ChunkState, JobState
 from schemas.storage import Storage
 from schemas.survey import survey, tally
@@ -80,21 +77,6 @@ class JobDetails(Record):
     manifest: Manifest
 
 
-class ChunkReport(Record):
-    """One chunk: where it lies, where it is, and what became of it."""
-
-    job_id: JobId
-    chunk: int
-    state: ChunkState
-    file: str
-    row_start: int
-    rows: int
-    attempts: tuple[AttemptRecord, ...]
-    result_uri: str | None
-    result: ResultAccount | None
-    dead_letter: DeadLetter | None
-
-
 def job_report(deployment: Deployment, manifest: Manifest) -> JobReport:
     """Return where a job is, from the object store when the ledger cannot say."""
     try:
@@ -120,37 +102,6 @@ def job_details(deployment: Deployment, manifest: Manifest) -> JobDetails:
         models=models,
         files=len(manifest.files),
         manifest=manifest.model_copy(update={"files": ()}),
-    )
-
-
-def chunk_report(deployment: Deployment, manifest: Manifest, chunk: int) -> ChunkReport:
-    """Return what is known of one chunk.
-
-    Raises:
-        UsageError: The job has no such chunk.
-    """
-    if chunk >= manifest.chunks:
-        raise UsageError(f"job {manifest.job_id} has the chunks 0 to {manifest.chunks - 1}")
-    storage, output = deployment.storage, manifest.spec.output
-    place = read_chunks(storage, manifest)[chunk]
-    found = survey(storage, manifest)
-    state, attempts = _in_ledger(deployment, manifest.job_id, chunk)
-    letter = None
-    if chunk in found.dead:
-        uri = layout.dead_letter(output, chunk, found.dead[chunk])
-        letter = parse_record(DeadLetter, storage.read(uri), uri)
-    result_uri = layout.result(output, chunk) if chunk in found.results else None
-    return ChunkReport(
-        job_id=manifest.job_id,
-        chunk=chunk,
-        state=state or found.state_of(chunk),
-        file=manifest.files[place.file].uri,
-        row_start=place.row_start,
-        rows=place.rows,
-        attempts=attempts or (letter.attempts if letter else ()),
-        result_uri=result_uri,
-        result=read_account(storage, result_uri) if result_uri else None,
-        dead_letter=letter,
     )
 
 
@@ -215,13 +166,3 @@ def status_from_storage(storage: Storage, manifest: Manifest) -> JobStatus:
         closed=summary.finished_at.timestamp() if summary else None,
         now=datetime.now(UTC).timestamp(),
     )
-
-
-def _in_ledger(
-    deployment: Deployment, job_id: str, chunk: int
-) -> tuple[ChunkState | None, tuple[AttemptRecord, ...]]:
-    try:
-        ledger = deployment.ledger
-        return ledger.state_of(job_id, chunk), ledger.history(job_id, chunk)
-    except (JobUnknown, BrokerUnavailable):
-        return None, ()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from pydantic import Field
+
 from schemas.job import InputFile, JobId, Record
 
 DEAD_LETTER_VERSION: Final = 1
@@ -18,13 +20,21 @@ class Buried:
 
 
 class AttemptRecord(Record):
-    """One execution of a chunk that did not end in a result."""
+    """One execution of a chunk that did not end in a result.
+
+    `at` is its end, `exception` the class of what was raised first, and `stages` the seconds in
+    each stage.
+    """
 
     number: int
     worker: str
     code: str
     message: str
     at: datetime
+    began_at: datetime | None = None
+    seconds: float | None = None
+    exception: str | None = None
+    stages: dict[str, float] = Field(default_factory=dict)
 
 
 class DeadLetter(Record):

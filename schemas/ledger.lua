@@ -20,6 +20,8 @@
 --   history:<id>     hash    chunk -> JSON list of failed attempts; gone once it succeeds
 --   trails:<id>      hash    chunk -> JSON of `schemas.trail.Trail`: where a chunk that kills its
 --                            process was each time; gone once it succeeds
+--   log:<id>         zset    JSON of `schemas.attempt_log.AttemptEvent` -> time (ms); the last
+--                            LOG_EVENTS of them
 --   codes:<id>       hash    "row:<code>" | "chunk:<code>" -> count
 --   buried:<id>      hash    chunk -> "<rows> <code>" of a dead chunk: what to take off the counters
 --                            when it lives again
@@ -31,13 +33,15 @@
 
 local KEEP_SECONDS = 30 * 24 * 3600
 local SCAN = 4096 -- letters looked at in one step
+local LOG_EVENTS = 4000 -- some 2 MB for a job
 
 local prefix, move_name, job = KEYS[1], ARGV[1], ARGV[2]
 local function key(kind) return prefix .. kind .. ':' .. job end
 local JOB, STATES, ENQUEUED, DUE = key('job'), key('states'), key('enqueued'), key('due')
 local LEASES, OWNERS, ATTEMPTS = key('leases'), key('owners'), key('attempts')
 local HISTORY, TRAILS, CODES, BURIED = key('history'), key('trails'), key('codes'), key('buried')
-local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, TRAILS, CODES, BURIED}
+local LOG = key('log')
+local JOB_KEYS = {JOB, STATES, ENQUEUED, DUE, LEASES, OWNERS, ATTEMPTS, HISTORY, TRAILS, CODES, BURIED, LOG}
 
 local NAMES = {q = 'queued', r = 'running', t = 'retrying', s = 'succeeded', d = 'dead', c = 'cancelled'}
 local LEGAL = {q = 'rsdc', r = 'qtsdc', t = 'rsdc', s = '', d = 'qs', c = 'qs'}
@@ -99,6 +103,13 @@ local function owner(chunk)
   if not found then return '', '' end
   local token, worker = string.match(found, '^(%S+) (.*)$')
   return token, worker
+end
+
+-- An attempt whose process has died, or that does not renew its lease.
+local function log_lost(chunk)
+  local token, worker = owner(chunk)
+  local event = {event = 'lost', chunk = tonumber(chunk), token = token, worker = worker}
+  redis.call('ZADD', LOG, now, cjson.encode(event))
 end
 
 local function is_cancelled() return field('state') == 'cancelled' end
@@ -234,7 +245,17 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
   unqueue(chunk)
   redis.call('ZADD', LEASES, now + lease, chunk)
   redis.call('HSET', OWNERS, chunk, token .. ' ' .. worker)
-  return begun(redis.call('HINCRBY', ATTEMPTS, chunk, 1))
+  local attempt = redis.call('HINCRBY', ATTEMPTS, chunk, 1)
+  redis.call('ZADD', LOG, now, cjson.encode({event = 'begun', chunk = tonumber(chunk), token = token,
+    worker = worker, attempt = attempt, generation = generation}))
+  redis.call('ZREMRANGEBYRANK', LOG, 0, -LOG_EVENTS - 1)
+  return begun(attempt)
+end
+
+-- log: event as JSON, which says how an attempt ended
+function moves.log(event)
+  redis.call('ZADD', LOG, now, event)
+  return 1
 end
 
 -- note: chunk, token, trail -> 1, or 0 when the lease is lost. Kept when the process dies.
@@ -323,6 +344,7 @@ function moves.disown(worker)
   for i = 1, #held, 2 do
     local _, holder = string.match(held[i + 1], '^(%S+) (.*)$')
     if holder == worker then
+      log_lost(held[i])
       local problem = put_back(held[i], 'q', now)
       if problem then return problem end
       freed[#freed + 1] = tonumber(held[i])
@@ -335,6 +357,7 @@ end
 function moves.sweep()
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now)
   for _, chunk in ipairs(expired) do
+    log_lost(chunk)
     local problem = put_back(chunk, 'q', now)
     if problem then return problem end
   end

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import redis
 
+from schemas.attempt_log import AttemptEvent, parse_event
 from schemas.budget import NO_LIMITS, Halt, Limits
 from schemas.dead_letter import AttemptRecord, Buried
 from schemas.errors import JobUnknown
@@ -45,6 +46,7 @@ _JOB_KINDS = (
     "trails",
     "codes",
     "buried",
+    "log",
 )
 # Take or renew the lease on a role, in one step, so that nobody renews another's.
 _ELECT = """
@@ -236,6 +238,19 @@ class Ledger:
         with broker_errors(self._url):
             body = self._redis.hget(f"{self._prefix}history:{job_id}", str(chunk))
         return tuple(AttemptRecord.model_validate(r) for r in json.loads(body or "[]"))
+
+    def log(self, job_id: str, event: AttemptEvent) -> None:
+        """Keep how an attempt ended; entered twice, it counts once."""
+        body = event.model_dump_json(exclude={"at"}, exclude_defaults=True)
+        self._move("log", job_id, body)
+
+    def events(self, job_id: str, *, since_ms: int = 0) -> list[AttemptEvent]:
+        """Return what is kept of the job's attempts, oldest first, from a time on."""
+        with broker_errors(self._url):
+            kept = self._redis.zrangebyscore(
+                f"{self._prefix}log:{job_id}", since_ms, "+inf", withscores=True
+            )
+        return [parse_event(body, at_ms) for body, at_ms in kept]
 
     def under_way(self, job_id: str, chunk: int) -> tuple[int, str]:
         """Return how many attempts at a chunk were begun, and what the last one noted."""

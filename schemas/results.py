@@ -47,6 +47,7 @@ class ResultAccount(Record):
     that has not; beside a canary, the first alone decides. `tokens` are those of all models
     together, a row is truncated when it was for one of them, and `models` says it of each by
     itself. `unknown_tokens` are as in `ModelAccount`. `model_digest` is that of the manifest.
+    `stages` are the seconds in each stage until the footer was written; they overlap.
     """
 
     version: Literal[1] = RESULT_VERSION
@@ -68,6 +69,7 @@ class ResultAccount(Record):
     dtype: str
     libraries: dict[str, str]
     models: tuple[ModelAccount, ...] = Field(default=(), exclude_if=not_)
+    stages: dict[str, float] = Field(default_factory=dict, exclude_if=not_)
 
 
 def result_schema(

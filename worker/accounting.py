@@ -65,7 +65,14 @@ class Accounting:
             self._each[place].agreed += pc.sum(same).as_py() or 0
 
     def account(
-        self, chunk: Chunk, *, generation: int, attempt: int, seconds: float, worker: str
+        self,
+        chunk: Chunk,
+        *,
+        generation: int,
+        attempt: int,
+        seconds: float,
+        worker: str,
+        stages: dict[str, float] | None = None,
     ) -> ResultAccount:
         """Return what the result of `chunk` says of itself, all its rows having been added."""
         engines = [model.engine for model in self._models]
@@ -87,6 +94,7 @@ class Accounting:
             dtype=", ".join(sorted({engine.dtype for engine in engines})),
             libraries=self._models[0].libraries,
             models=self._by_model(),
+            stages=stages or {},
         )
 
     def _by_model(self) -> tuple[ModelAccount, ...]:

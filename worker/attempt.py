@@ -1,9 +1,11 @@
 """One attempt at one chunk, and the ways it can end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.attempt_log import AttemptEvent
 from schemas.ledger import BeginOutcome
+from worker.journal import Journal
 
 Outcome = BeginOutcome | Literal["handed_back", "lease_lost", "retrying"]
 
@@ -22,6 +24,7 @@ class Attempt:
     token: str
     output: str
     forgiven: int = 0
+    journal: Journal = field(default_factory=Journal, compare=False, repr=False)
 
     @property
     def tries(self) -> int:
@@ -32,3 +35,14 @@ class Attempt:
     def names(self) -> dict[str, object]:
         """What a log line about this attempt carries."""
         return {"job_id": self.job_id, "chunk": self.chunk, "attempt": self.number}
+
+    def ended(self, outcome: Outcome, worker: str) -> AttemptEvent:
+        """Return how it ended, as the ledger keeps it."""
+        return self.journal.event(
+            outcome,
+            chunk=self.chunk,
+            attempt=self.number,
+            generation=self.generation,
+            worker=worker,
+            token=self.token,
+        )

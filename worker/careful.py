@@ -15,6 +15,7 @@ from schemas.storage import ObjectStat, Storage
 from schemas.trail import PIECE_ROWS, WRITING, Place, Trail, pieces
 from worker.reader import Window, read_windows
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
+from worker.stages import StageClock
 from worker.texts import Texts
 from worker.tokenizer import Tokenizer
 
@@ -43,6 +44,7 @@ def careful_windows(
     chunk: Chunk,
     tokenizers: Sequence[Tokenizer],
     notes: Notes,
+    clock: StageClock,
 ) -> Generator[TokenizedWindow, None, None]:
     """Yield the rows of `chunk` in pieces, to be scored before the next one is asked for.
 
@@ -62,14 +64,16 @@ def careful_windows(
             id_columns=manifest.spec.id_columns,
             window_rows=PIECE_ROWS,
         )
-        with contextlib.closing(windows):
-            for window in windows:
+        with contextlib.closing(clock.each("read", windows)) as read:
+            for window in read:
                 end = window.row_start + len(window)
                 for first, last in pieces(notes.trail, window.row_start, end):
                     notes.note(Place(stage="scoring", start=first, stop=last))
                     piece = _piece(window, first, last, notes.trail.bad)
                     samples = window_samples(manifest, part, piece)
-                    yield tokenize(piece, tokenizers, manifest.spec.long_text, samples)
+                    with clock("tokenize"):
+                        tokenized = tokenize(piece, tokenizers, manifest.spec.long_text, samples)
+                    yield tokenized
                 notes.note(reading.model_copy(update={"start": end}))
     notes.note(WRITING)
 

@@ -27,6 +27,7 @@ from worker.reader import (
 )
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
+from worker.stages import StageClock
 from worker.tokenizer import Tokenizer, alike
 from worker.unknown_tokens import UnknownTokens
 from worker.writer import ResultWriter
@@ -43,6 +44,7 @@ def score_chunk(
     worker: str,
     progress: Progress,
     notes: Notes | None = None,
+    clock: StageClock | None = None,
 ) -> ResultAccount | None:
     """Score a chunk and create its result object.
 
@@ -57,11 +59,12 @@ def score_chunk(
         progress: Called before each window and between batches with the tokens scored since the
             window began; what it raises ends the chunk with nothing written.
         notes: Makes the attempt a careful one: where it is kept for the case of its death.
+        clock: Measures its stages.
 
     Returns:
         The account of the result, or None when another attempt had created one.
     """
-    started = time.monotonic()
+    started, clock = time.monotonic(), clock or StageClock()
     accounting, unknown = Accounting(manifest, models), UnknownTokens(manifest, models)
     tokenizers = alike([model.tokenizer for model in models])
     # Before the windows, whose thread has the tokenizers from then on.
@@ -70,18 +73,21 @@ def score_chunk(
         ResultWriter() as writer,
         WriteBehind() as behind,
         contextlib.closing(
-            _windows(storage, manifest, chunk, models, tokenizers, notes)
+            _windows(storage, manifest, chunk, models, tokenizers, notes, clock)
         ) as windows,
     ):
 
         def write(scored: ScoredWindow) -> None:
-            rows = rows_of(scored, manifest, chunk, models)
-            accounting.add(rows)
-            unknown.add(scored.window, rows)
-            writer.write(rows)
+            with clock("write"):
+                rows = rows_of(scored, manifest, chunk, models)
+                accounting.add(rows)
+                unknown.add(scored.window, rows)
+                writer.write(rows)
 
         for window in windows:
-            behind(partial(write, score_window(window, models, progress, controls)))
+            with clock("score"):
+                scored = score_window(window, models, progress, controls)
+            behind(partial(write, scored))
             if notes is not None:
                 behind.wait()
         behind.wait()
@@ -91,9 +97,13 @@ def score_chunk(
             attempt=attempt,
             seconds=time.monotonic() - started,
             worker=worker,
+            stages=clock.seconds,
         )
         account = unknown.entered(account)
-        created = writer.publish(storage, layout.result(manifest.spec.output, chunk.index), account)
+        with clock("write"):
+            created = writer.publish(
+                storage, layout.result(manifest.spec.output, chunk.index), account
+            )
     return account if created else None
 
 
@@ -104,11 +114,12 @@ def _windows(
     models: Sequence[LoadedModel],
     tokenizers: Sequence[Tokenizer],
     notes: Notes | None,
+    clock: StageClock,
 ) -> Generator[TokenizedWindow, None, None]:
     if notes is not None:
-        return careful_windows(storage, manifest, chunk, tokenizers, notes)
+        return careful_windows(storage, manifest, chunk, tokenizers, notes, clock)
     on_gpu = any(model.engine.device.startswith("cuda") for model in models)
-    return prefetched(_tokenized(storage, manifest, chunk, tokenizers, on_gpu=on_gpu))
+    return prefetched(_tokenized(storage, manifest, chunk, tokenizers, clock, on_gpu=on_gpu))
 
 
 def _tokenized(
@@ -116,6 +127,7 @@ def _tokenized(
     manifest: Manifest,
     chunk: Chunk,
     tokenizers: Sequence[Tokenizer],
+    clock: StageClock,
     *,
     on_gpu: bool,
 ) -> Generator[TokenizedWindow, None, None]:
@@ -128,8 +140,9 @@ def _tokenized(
         window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
         window_bytes=GPU_WINDOW_BYTES if on_gpu else WINDOW_BYTES,
     )
-    with contextlib.closing(windows):
-        for window in windows:
-            yield tokenize(
-                window, tokenizers, manifest.spec.long_text, window_samples(manifest, chunk, window)
-            )
+    with contextlib.closing(clock.each("read", windows)) as read:
+        for window in read:
+            samples = window_samples(manifest, chunk, window)
+            with clock("tokenize"):
+                tokenized = tokenize(window, tokenizers, manifest.spec.long_text, samples)
+            yield tokenized

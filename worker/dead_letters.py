@@ -1,6 +1,5 @@
 """Writes the record of a buried chunk: places and causes, never the text of a row."""
 
-import traceback
 from datetime import UTC, datetime
 
 from schemas import layout
@@ -8,43 +7,26 @@ from schemas.chunks import Chunk
 from schemas.dead_letter import AttemptRecord, DeadLetter
 from schemas.errors import BulkError, InputCorrupt, Poison
 from schemas.job import Manifest
+from schemas.logs import describe, exception_of, frames_of
 from schemas.storage import Storage
-
-MAX_TRACEBACK_CHARACTERS = 16_000
-# A foreign exception may quote what it choked on; of those that handle text only the type is kept.
-_MAY_QUOTE_TEXT = (ValueError, TypeError, KeyError, LookupError, AttributeError)
+from worker.journal import Journal
 
 
-def describe(error: BaseException) -> str:
-    """Return what can be said of an error without quoting a row."""
-    if isinstance(error, BulkError):
-        return str(error)
-    name = type(error).__name__
-    if isinstance(error, _MAY_QUOTE_TEXT) or not isinstance(error, Exception):
-        return name
-    first_line = str(error).splitlines()[0] if str(error) else ""
-    return f"{name}: {first_line[:500]}"
-
-
-def frames_of(error: BaseException) -> str:
-    """Return the stack of an error and of its causes: files, lines and code, no values."""
-    parts: list[str] = []
-    current: BaseException | None = error
-    while current is not None:
-        stack = "".join(traceback.format_tb(current.__traceback__))
-        parts.append(f"{stack}{describe(current)}")
-        current = current.__cause__
-    return "\n\ncaused by:\n".join(parts)[-MAX_TRACEBACK_CHARACTERS:]
-
-
-def record_of(error: BulkError, *, attempt: int, worker: str) -> AttemptRecord:
+def record_of(
+    error: BulkError, *, attempt: int, worker: str, journal: Journal | None = None
+) -> AttemptRecord:
     """Return the record of an attempt that ended with `error`."""
+    now = datetime.now(UTC)
     return AttemptRecord(
         number=attempt,
         worker=worker,
         code=error.code,
         message=describe(error),
-        at=datetime.now(UTC),
+        at=now,
+        began_at=journal.began_at if journal else None,
+        seconds=round((now - journal.began_at).total_seconds(), 3) if journal else None,
+        exception=exception_of(error),
+        stages=journal.clock.seconds if journal else {},
     )
 
 

@@ -4,15 +4,17 @@ import logging
 
 from schemas.budget import Halt
 from schemas.chunks import Chunk
+from schemas.dead_letter import AttemptRecord
 from schemas.errors import BulkError
 from schemas.job import Manifest
 from schemas.ledger import Ledger
+from schemas.logs import describe
 from schemas.settings import ScheduleSettings
 from schemas.storage import Storage
 from worker.attempt import Attempt, Outcome
 from worker.blame import blame
 from worker.circuit import Circuit
-from worker.dead_letters import describe, record_of, write_dead_letter
+from worker.dead_letters import record_of, write_dead_letter
 from worker.jobs import JobCache
 from worker.retry import Bury, Retry, decide
 
@@ -46,6 +48,7 @@ class Failures:
             BrokerUnavailable: The ledger does not answer; the lease will run out.
         """
         fault, error = blame(error, self._storage.probe, lambda uri: self._is_input(attempt, uri))
+        attempt.journal.error = error
         if fault == "storage":
             return self.put_off(attempt, self._circuit.open(attempt.job_id, error))
         if fault == "job" and not self._halt(attempt, error):
@@ -116,14 +119,14 @@ class Failures:
             attempt.chunk,
             token=attempt.token,
             delay_ms=int(delay_seconds * 1000),
-            record=record_of(error, attempt=attempt.number, worker=self._worker),
+            record=self._record(attempt, error),
         )
         return "retrying"
 
     def _bury(self, attempt: Attempt, error: BulkError, decision: Bury) -> Outcome:
         manifest, chunk = self._place(attempt)
         history = self._ledger.history(attempt.job_id, attempt.chunk)
-        record = record_of(error, attempt=attempt.number, worker=self._worker)
+        record = self._record(attempt, error)
         write_dead_letter(
             self._storage,
             attempt.output,
@@ -153,6 +156,10 @@ class Failures:
             extra={**attempt.names, "action": "buried", "code": decision.code},
         )
         return "dead"
+
+    def _record(self, attempt: Attempt, error: BulkError) -> AttemptRecord:
+        journal = attempt.journal
+        return record_of(error, attempt=attempt.number, worker=self._worker, journal=journal)
 
     def _place(self, attempt: Attempt) -> tuple[Manifest | None, Chunk]:
         """Return the manifest and the chunk, as far as they can be read."""

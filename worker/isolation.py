@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import BulkError, DeviceFailed, RowError
-from worker.dead_letters import describe
+from schemas.logs import describe
 from worker.engine import BetweenBatches, Engine, RowOutOfMemory
 
 logger = logging.getLogger(__name__)

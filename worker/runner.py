@@ -23,6 +23,7 @@ from schemas.errors import (
     UnexpectedError,
 )
 from schemas.ledger import Ledger
+from schemas.logs import bind, bound, describe
 from schemas.message import ChunkMessage
 from schemas.results import ResultAccount, read_account
 from schemas.settings import ScheduleSettings, WorkerSettings
@@ -32,7 +33,6 @@ from worker.attempt import Attempt, Outcome
 from worker.careful import Notes
 from worker.chunk import score_chunk
 from worker.circuit import Circuit
-from worker.dead_letters import describe
 from worker.failures import Failures
 from worker.heartbeat import HandBack, Heartbeat
 from worker.jobs import JobCache, OpenJob
@@ -121,23 +121,34 @@ class ChunkRunner:
             forgiven = self._schedule.max_attempts + notes.trail.deaths
             attempt = replace(attempt, forgiven=forgiven)
         # Around all of it: a store that does not answer is waited for longer than a lease lasts.
-        with self._heartbeat(attempt) as heartbeat:
-            return self._run(attempt, heartbeat, notes)
+        names = {**attempt.names, "generation": attempt.generation, "worker": self._worker}
+        with bound(**names), attempt.journal.listening(), self._heartbeat(attempt) as heartbeat:
+            return self._told(attempt, self._run(attempt, heartbeat, notes))
+
+    def _told(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """Leave behind how an attempt ended; what counts is entered already."""
+        try:
+            self._ledger.log(attempt.job_id, attempt.ended(outcome, self._worker))
+        except BulkError as error:
+            logger.info("the end of the attempt is not kept in the ledger: %s", error)
+        return outcome
 
     def _run(self, attempt: Attempt, heartbeat: Heartbeat, notes: Notes | None) -> Outcome:
         try:
             if notes is not None:
                 notes.note(OPENING)
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
+            bind(model=job.manifest.model_refs)
             account = self._score(attempt, job, heartbeat, notes)
-        except LeaseLost:
+        except LeaseLost as error:
+            attempt.journal.error = error
             return "lease_lost"
         except (KeyboardInterrupt, SystemExit):
             raise
         except DeviceFailed as error:
             # What is noted stays: to the rows that were being scored it is a death.
             try:
-                return self._failures.enter(attempt, error)
+                return self._told(attempt, self._failures.enter(attempt, error))
             finally:
                 self._end_process()
         except BaseException as error:  # a native panic is no Exception
@@ -167,7 +178,8 @@ class ChunkRunner:
             return read_account(self._storage, uri)
         if notes is not None and notes.trail.hopeless:
             raise _poison(attempt, notes.trail)
-        models = self._load(job, attempt, heartbeat)
+        with attempt.journal.clock("load"):
+            models = self._load(job, attempt, heartbeat)
         created = score_chunk(
             storage=self._storage,
             manifest=job.manifest,
@@ -178,6 +190,7 @@ class ChunkRunner:
             worker=self._worker,
             progress=heartbeat.advance,
             notes=notes,
+            clock=attempt.journal.clock,
         )
         # Another attempt was faster: its object is the result, so its account is what counts.
         return created if created is not None else read_account(self._storage, uri)

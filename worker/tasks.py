@@ -12,10 +12,10 @@ from typing import Any
 from celery import shared_task, signals
 
 from schemas.errors import BulkError
+from schemas.logs import set_up_logging
 from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
 from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
-from worker.logs import set_up_logging
 from worker.run_dir import busy, lower_flag, raise_flag
 from worker.slot import free_leases, runner, task_runner
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 import typer
 
 from producer.cli import (
+    chunk_logs,
     comparing,
     compressing,
     dead_letters,
@@ -24,6 +25,7 @@ from producer.cli import (
     local,
     models,
     recovery,
+    replaying,
     reprocessing,
     results,
     submission,
@@ -45,8 +47,10 @@ unreachable, 78 configuration, 130 interrupted.
 FAMILIES = (
     submission,
     jobs,
+    chunk_logs,
     watching,
     dead_letters,
+    replaying,
     reprocessing,
     results,
     comparing,

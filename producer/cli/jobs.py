@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.chunk_logs import print_chunk
 from producer.cli.options import Job, Json
 from producer.cli.stops import state_of, way_on
 from producer.cli.tasks import print_tasks, show_task
@@ -14,14 +15,13 @@ from producer.cli.terminal import (
     print_json,
     print_line,
     print_table,
-    row_range,
     say,
 )
 from producer.cli.watching import came_to
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from producer.job_report import ChunkReport, JobDetails
+    from producer.job_report import JobDetails
     from schemas.job import Manifest
 
 PANEL = "Follow jobs"
@@ -81,12 +81,14 @@ def show(
 ) -> None:
     """Show where a job is: rows, chunks, errors, model, workers. Or one of its chunks.
 
-    Of a lifecycle task: its progress and attempts, and what it printed.
+    Of a chunk: each attempt, why it failed, and the command that tries it on this machine. Of a
+    lifecycle task: its progress and attempts, and what it printed.
 
     Example: bulkscore show nightly-2025-06-01 --chunk 42
     """
+    from producer.chunk_report import chunk_report
     from producer.deployment import Deployment
-    from producer.job_report import chunk_report, job_details
+    from producer.job_report import job_details
     from producer.jobs import find_manifest
     from producer.tasks import Tasks, is_task
 
@@ -97,7 +99,7 @@ def show(
         show_task(Tasks.from_environment(), job, log=log, as_json=as_json)
         return
     if log:
-        raise UsageError("--log is for lifecycle tasks; chunks are in the log of their worker")
+        raise UsageError("--log is for lifecycle tasks; for chunks see `bulkscore logs`")
     manifest = find_manifest(deployment, job)
     if chunk is not None:
         report = chunk_report(deployment, manifest, chunk)
@@ -176,32 +178,3 @@ def model_facts(manifest: "Manifest") -> dict[str, object]:
     if canary := manifest.spec.canary:
         facts["canary scores"] = f"{canary.percent:g} % of the rows, drawn by seed {canary.seed}"
     return facts
-
-
-def print_chunk(report: "ChunkReport") -> None:
-    """Print one chunk: where it lies and what became of it."""
-    account, letter = report.result, report.dead_letter
-    facts: dict[str, object] = {
-        "job": report.job_id,
-        "chunk": report.chunk,
-        "state": str(report.state),
-        "file": report.file,
-        "rows": row_range(report.row_start, report.rows),
-    }
-    if account is not None:
-        facts |= {
-            "result": report.result_uri,
-            "scored": f"{account.rows_scored:,} of {account.rows:,} rows",
-            "with an error": counts(account.errors),
-            "attempt": f"{account.attempt} of generation {account.generation}",
-            "worker": f"{account.worker} on {account.device}, {account.seconds:.1f} s",
-        }
-    if letter is not None:
-        facts |= {"died of": letter.code, "message": letter.message}
-    print_facts(facts)
-    if report.attempts:
-        print_line("\nfailed attempts")
-        print_table(
-            ("#attempt", "at", "worker", "code", "message"),
-            ((a.number, f"{a.at:%H:%M:%S}", a.worker, a.code, a.message) for a in report.attempts),
-        )

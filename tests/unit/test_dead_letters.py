@@ -8,9 +8,10 @@ from schemas import layout
 from schemas.chunks import Chunk
 from schemas.dead_letter import DeadLetter
 from schemas.errors import BulkError, InputCorrupt, InputMissing, UnexpectedError
+from schemas.logs import describe, frames_of
 from schemas.parquet import corrupt
 from schemas.storage import Storage
-from worker.dead_letters import describe, frames_of, record_of, write_dead_letter
+from worker.dead_letters import record_of, write_dead_letter
 
 SECRET = "the text of a row"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from schemas.errors import BulkError, LeaseLost, Poison, StorageUnavailable, UnexpectedError
 from schemas.ledger import Ledger
+from schemas.logs import describe
 from schemas.settings import ScheduleSettings
 from schemas.states import TERMINAL_CHUNK_STATES
 from schemas.storage import Storage
 from schemas.task_queue import ONLY
 from schemas.task_record import Ending, TaskFolder, TaskOutcome
-from worker.dead_letters import describe
 from worker.heartbeat import HandBack, Heartbeat
 from worker.lifecycle.child import TaskProcess, clear_ended, work_folder
 from worker.lifecycle.task_attempt import TaskAttempt
