@@ -13,6 +13,16 @@ from schemas.states import JobState
 SUMMARY_VERSION: Final = 1
 
 
+class RecordedDrift(Record):
+    """How far one distribution was from that of a reference job, as `report --record` found it."""
+
+    reference: JobId
+    of: str
+    psi: float
+    by_chance: float
+    verdict: Literal["none", "some", "large"]
+
+
 class Summary(Record):
     """Written once a job has ended, from its results and dead letters.
 
@@ -24,6 +34,7 @@ class Summary(Record):
     Of several models, `model` names all and `models` has what each of them came to.
     `unknown_tokens` of `tokens` stand for what the tokenizer has no word for, and the rate is their
     share; None where a result of an older worker does not say.
+    `drift` is kept until the job ends anew, since it is of these results.
     `results_sha256` is that of the table of results (`layout.result_table`).
     """
 
@@ -58,3 +69,4 @@ class Summary(Record):
     created_at: datetime
     finished_at: datetime
     models: tuple[ModelAccount, ...] = Field(default=(), exclude_if=not_)
+    drift: tuple[RecordedDrift, ...] = Field(default=(), exclude_if=not_)

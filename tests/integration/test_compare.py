@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from schemas.finalize import read_summary
+from schemas.storage import Storage
 from support.job_bench import JobBench
 from support.models import tiny_model
 
@@ -30,7 +32,9 @@ def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
     models = bench.cli("compare", "both", "--json")
     mixed = bench.cli("compare", "both", "old", "--suffix", "old", "--json")
     shown = bench.cli("compare", "both", "--suffix", "new", "--suffix", "old", "--rows", "3")
-    drifted = bench.cli("report", str(tmp_path / "new"), "--reference", "old")
+    new = str(tmp_path / "new")
+    assert bench.cli("wait", "new").exit_code == 0
+    drifted = bench.cli("report", new, "--reference", "old", "--record")
     stable = bench.cli("report", str(tmp_path / "old"), "--reference", "old", "--json")
     alone_is_refused = bench.cli("compare", "old")
     unknown_is_refused = bench.cli("compare", "both", "--suffix", "old", "--suffix", "newest")
@@ -49,6 +53,10 @@ def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
     assert "same label" in shown.stdout, shown
     assert shown.stdout.count(str(bench.corpus)) == 3, shown
     assert "drift since job old" in drifted.stdout, drifted
+    kept = read_summary(Storage(), new).drift
+    assert [d.of for d in kept] == ["labels", "scores", "lengths", "unknown tokens"]
+    assert "as it was recorded" in bench.cli("report", new).stdout
+    assert bench.cli("verify", new).exit_code == 0
     assert [(d["of"], d["psi"]) for d in stable.json()["drift"]["drifts"]] == [
         ("labels", 0),
         ("scores", 0),
