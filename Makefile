@@ -32,6 +32,8 @@ CODE := schemas producer worker $(wildcard tests benchmarks)
 TORCH_STAMP := .venv/.installed-torch
 DEMO_STAMP := .venv/.installed-demo
 TEST_STAMP := .venv/.installed-test
+# An environment of its own: its pins are not ours, and it takes minutes to install.
+CHECKOV_STAMP := .venv-checkov/.installed
 # The test environment holds all that a run needs; without it the smaller one will do.
 RUN_STAMP := $(if $(wildcard $(TEST_STAMP)),$(TEST_STAMP),$(DEMO_STAMP))
 
@@ -41,7 +43,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all chaos gpu check format bench images images-check images-test sbom clean distclean
+.PHONY: help venv demo test test-all chaos gpu check audit format bench images images-check images-test sbom k8s-check clean distclean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +70,10 @@ check: images-check $(TEST_STAMP) ## Check format, lint, types, imports, and how
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports --no-logo
+
+audit: $(TEST_STAMP) ## Look the pinned packages up among known vulnerabilities
+	$(PIP) install -c constraints.txt pip-audit
+	.ci/audit $(BIN)/pip-audit '$(TORCH)'
 
 format: $(TEST_STAMP) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix $(CODE)
@@ -98,12 +104,19 @@ sbom: $(TEST_STAMP) ## Write what the environment consists of to build/sbom.json
 	@mkdir -p build
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(BIN)/python
 
+k8s-check: $(TEST_STAMP) $(CHECKOV_STAMP) ## Check the Kubernetes manifests: fields, names, security
+	$(BIN)/python -m pytest -q tests/unit/test_k8s_manifests.py
+	@mkdir -p build/k8s
+	@set -e; for overlay in $(notdir $(wildcard k8s/overlays/*)); do \
+		$(BIN)/kubectl kustomize k8s/overlays/$$overlay >build/k8s/$$overlay.yaml; done
+	.venv-checkov/bin/checkov --directory build/k8s --config-file k8s/checkov.yaml
+
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
 	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv as well
-	rm -rf .venv
+	rm -rf .venv .venv-checkov
 
 $(TORCH_STAMP): constraints.txt
 	@test -n "$(PYTHON)" || { echo "bulkscore needs python 3.11 or newer on the PATH" >&2; exit 1; }
@@ -117,4 +130,9 @@ $(DEMO_STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
 
 $(TEST_STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(CHECKOV_STAMP):
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip --disable-pip-version-check --quiet install 'checkov==3.3.30'
 	@touch $@
