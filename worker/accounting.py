@@ -12,6 +12,7 @@ from schemas.chunks import Chunk
 from schemas.job import Manifest
 from schemas.model_account import ModelAccount
 from schemas.results import ResultAccount
+from worker.metrics import CHUNK_SECONDS, ROW_ERRORS, ROWS, TRUNCATED, count_labels
 from worker.models import LoadedModel
 
 
@@ -23,6 +24,7 @@ class _Sums:
     asked: int = 0
     compared: int = 0
     agreed: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, errors: pa.ChunkedArray, tokens: int, truncated: pa.ChunkedArray) -> None:
         self.errors.update(errors.drop_null().to_pylist())
@@ -63,6 +65,18 @@ class Accounting:
             same = pc.equal(rows.column(f"label{suffixes[0]}"), rows.column(f"label{suffix}"))
             self._each[place].compared += rows.num_rows - same.null_count
             self._each[place].agreed += pc.sum(same).as_py() or 0
+            for found in pc.value_counts(rows.column(f"label{suffix}").drop_null()).to_pylist():
+                self._each[place].labels[str(found["values"])] += found["counts"]
+
+    def count(self, seconds: float) -> None:
+        """Have the metrics count the rows of a result that was created, in so many seconds."""
+        CHUNK_SECONDS.observe(seconds)
+        ROWS.inc(self._rows - self._together.errors.total())
+        TRUNCATED.inc(self._together.truncated_rows)
+        for code, rows in self._together.errors.items():
+            ROW_ERRORS.labels(code).inc(rows)
+        for model, sums in zip(self._models, self._each, strict=True):
+            count_labels(model.pin, sums.labels)
 
     def account(
         self,

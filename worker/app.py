@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from schemas.job import Priority
 from schemas.ledger import Ledger
 from schemas.message import ChunkMessage
+from schemas.reconcile_metrics import count_passes
 from schemas.reconciler import Reconciler
 from schemas.redis_connection import broker_error
 from schemas.settings import (
@@ -176,7 +177,7 @@ class ReconcilerThread(bootsteps.StartStopStep):
         """Return what the thread runs."""
         ledger = Ledger(load(BrokerSettings))
         storage = Storage(load(StorageSettings))
-        return Reconciler(ledger, storage, publish, load(ScheduleSettings))
+        return Reconciler(ledger, storage, publish, load(ScheduleSettings), count_passes)
 
     def stop(self, parent: Any) -> None:
         """Let the pass that runs come to its end."""

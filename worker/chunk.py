@@ -104,6 +104,8 @@ def score_chunk(
             created = writer.publish(
                 storage, layout.result(manifest.spec.output, chunk.index), account
             )
+    if created:
+        accounting.count(account.seconds)
     return account if created else None
 
 

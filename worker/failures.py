@@ -16,6 +16,7 @@ from worker.blame import blame
 from worker.circuit import Circuit
 from worker.dead_letters import record_of, write_dead_letter
 from worker.jobs import JobCache
+from worker.metrics import DEAD, RETRIES
 from worker.retry import Bury, Retry, decide
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Failures:
             delay_ms=int(delay_seconds * 1000),
             record=self._record(attempt, error),
         )
+        RETRIES.labels(error.code).inc()
         return "retrying"
 
     def _bury(self, attempt: Attempt, error: BulkError, decision: Bury) -> Outcome:
@@ -155,6 +157,7 @@ class Failures:
             describe(error),
             extra={**attempt.names, "action": "buried", "code": decision.code},
         )
+        DEAD.labels(decision.code).inc()
         return "dead"
 
     def _record(self, attempt: Attempt, error: BulkError) -> AttemptRecord:

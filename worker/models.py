@@ -1,6 +1,7 @@
 """Loaded models: tokenizer and engine of a pinned model, the last few kept in memory."""
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from importlib import metadata
@@ -9,6 +10,7 @@ from schemas.job import Dtype, ModelPin
 from schemas.model_files import choose_max_length
 from worker.engine import Engine
 from worker.golden import require_golden
+from worker.metrics import LOAD_SECONDS, LOADS, model_label, show_models
 from worker.model_store import ModelStore
 from worker.tokenizer import Tokenizer
 
@@ -134,7 +136,11 @@ class ModelCache:
         with self._lock:
             if key not in self._models:
                 self._make_room(max(self._capacity, together))
+                began = time.monotonic()
                 self._models[key] = self._load(key, pin)
+                LOADS.labels(model_label(pin)).inc()
+                LOAD_SECONDS.observe(time.monotonic() - began)
+                show_models([(m.pin, m.engine.dtype, m.engine.device) for m in self._models.values()])
             self._models.move_to_end(key)
             return self._models[key]
 

@@ -16,6 +16,7 @@ from schemas.logs import set_up_logging
 from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
 from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
+from worker.metrics import ATTEMPTS, CHILD_STARTS
 from worker.run_dir import busy, lower_flag, raise_flag
 from worker.slot import free_leases, runner, task_runner
 
@@ -37,6 +38,7 @@ def _take_the_place_of_a_dead_child(**_: Any) -> None:
     """
     lower_flag("busy")
     raise_flag("child")
+    CHILD_STARTS.inc()
     try:
         free_leases()
     except BulkError as error:
@@ -53,10 +55,13 @@ def score_chunk(message: dict[str, Any]) -> str:
             outcome = runner().run(parsed)
     except BulkError as error:
         logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
+        ATTEMPTS.labels("abandoned").inc()
         return error.code
     except Exception:  # a MemoryError that escapes would end the main process as well
         logger.exception("attempt abandoned", extra={"action": "attempt_abandoned"})
+        ATTEMPTS.labels("abandoned").inc()
         return "abandoned"
+    ATTEMPTS.labels(outcome).inc()
     logger.info(
         "chunk %d of job %s: %s in %.1f s",
         parsed.chunk,

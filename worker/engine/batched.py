@@ -19,6 +19,7 @@ from worker.engine import BetweenBatches, RowOutOfMemory
 from worker.engine.faults import device_failed, is_device_failure, is_out_of_memory
 from worker.engine.ragged import Rows
 from worker.engine.transfer import Fetched, Transfer, transfer_to
+from worker.metrics import DEVICE_MEMORY, OOM_STEPS, count_batch
 
 T = TypeVar("T")
 
@@ -91,11 +92,18 @@ class BatchedEngine:
         launched = _ahead(self._launched(token_ids, lengths), self._in_flight)
         for count, (batch, fetched) in enumerate(launched, start=1):
             logits[batch] = self._wait_for(fetched)
-            scored_tokens += int(lengths[batch].sum())
+            tokens = int(lengths[batch].sum())
+            scored_tokens += tokens
+            count_batch(
+                tokens=tokens, padded=self._tokens(lengths[batch]), budget=self.token_budget
+            )
             if count % BATCHES_BETWEEN_TRIMS == 0 and self._device.type == "cpu":
                 _give_heap_back()
             if between is not None:
                 between(scored_tokens)
+        if self._device.type == "cuda":
+            DEVICE_MEMORY.labels("reserved").set(torch.cuda.memory_reserved(self._device))
+            DEVICE_MEMORY.labels("peak").set(torch.cuda.max_memory_allocated(self._device))
         return logits
 
     def _launched(
@@ -108,6 +116,7 @@ class BatchedEngine:
             batch = batches.popleft()
             fetched = self._launch([token_ids[i] for i in batch])
             if fetched is None:
+                OOM_STEPS.inc()
                 if len(batch) == 1:
                     self.token_budget = roomy  # the row is to blame, and not the budget
                     raise RowOutOfMemory(
