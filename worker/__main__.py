@@ -14,8 +14,8 @@ from schemas.errors import BulkError
 from schemas.job import PRIORITIES
 from schemas.message import LIFECYCLE
 from schemas.settings import EndpointSettings, WorkerSettings, load
-from worker.scratch import scratch_folder
 from worker.run_dir import NAME_VARIABLE, run_folder
+from worker.scratch import scratch_folder
 
 
 def main(

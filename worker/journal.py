@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from schemas.attempt_log import LINES_KEPT, AttemptEvent, LogLine
 from schemas.errors import BulkError
 from schemas.logs import describe, exception_of, frames_of
+from worker.metrics import count_stage
 from worker.stages import StageClock
 
 # Lines that say no more than the event itself.
@@ -28,7 +29,7 @@ class Journal(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.began_at = datetime.now(UTC)
-        self.clock = StageClock()
+        self.clock = StageClock(count_stage)
         self.error: BulkError | None = None
         self._lines: list[LogLine] = []
         self._more = threading.Lock()

@@ -140,7 +140,9 @@ class ModelCache:
                 self._models[key] = self._load(key, pin)
                 LOADS.labels(model_label(pin)).inc()
                 LOAD_SECONDS.observe(time.monotonic() - began)
-                show_models([(m.pin, m.engine.dtype, m.engine.device) for m in self._models.values()])
+                show_models(
+                    [(m.pin, m.engine.dtype, m.engine.device) for m in self._models.values()]
+                )
             self._models.move_to_end(key)
             return self._models[key]
 

@@ -27,6 +27,7 @@ from worker.runner import ChunkRunner
 
 logger = logging.getLogger(__name__)
 
+
 def free_leases() -> None:
     """Free the chunks that an earlier process held under the name of this worker.
 
