@@ -181,10 +181,10 @@ def test_a_job_whose_store_is_away_comes_back_with_it(
     class Fickle(Storage):
         away = False
 
-        def read(self, uri: str) -> bytes:
+        def read(self, uri: str, **options: Any) -> bytes:
             if self.away:
                 raise StorageUnavailable("no answer")
-            return super().read(uri)
+            return super().read(uri, **options)
 
     storage = Fickle()
     enter(storage, ledger, disk_output)

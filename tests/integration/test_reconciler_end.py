@@ -39,10 +39,10 @@ class AwayStorage(Storage):
         super().__init__()
         self.output = output
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri: str, **options: Any) -> bytes:
         if uri.startswith(self.output):
             raise StorageUnavailable(f"{uri}: storage does not answer")
-        return super().read(uri)
+        return super().read(uri, **options)
 
 
 class DeniedStorage(Storage):

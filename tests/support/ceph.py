@@ -124,6 +124,15 @@ class CephServer:
         """Create an empty bucket with a unique name."""
         return create_bucket(self.endpoint_url, self.access_key, self.secret_key)
 
+    def create_user(self, name: str) -> tuple[str, str]:
+        """Create a user who owns nothing yet and return the access key and the secret."""
+        keys = f"AK{name.upper()}", f"secret-of-{name}"
+        self._run(
+            *("radosgw-admin", "user", "create", f"--uid={name}", f"--display-name={name}"),
+            *(f"--access-key={keys[0]}", f"--secret={keys[1]}"),
+        )
+        return keys
+
     def __enter__(self) -> Self:
         """Start the cluster."""
         try:
