@@ -90,8 +90,8 @@ def _bad_fields(thing: Object) -> Iterator[str]:
     for unknown in thing.keys() - {"apiVersion", "kind", "metadata", "spec"}:
         yield f"{unknown}: no such field"
     validator = jsonschema.Draft202012Validator(known["schema"])
-    for error in validator.iter_errors(thing.get("spec", {})):
-        yield f"spec.{error.json_path.removeprefix('$.')}: {error.message}"
+    for found in validator.iter_errors(thing.get("spec", {})):
+        yield f"spec.{found.json_path.removeprefix('$.')}: {found.message}"
 
 
 def _lost_names(thing: Object, objects: Sequence[Object]) -> Iterator[str]:
