@@ -1,16 +1,19 @@
 """Publishes a model version: its files first, its manifest last, so that it is there or not."""
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas import __version__
-from schemas.errors import BulkError, UsageError, VersionTaken
+from schemas.errors import AccessDenied, BulkError, UsageError, VersionTaken
 from schemas.job import ModelPin
 from schemas.model_version import Event, Parent, PlainFile, VersionManifest
 from schemas.registry import Registry, require_name, whoami
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def _publish(registry: Registry, draft: Draft, manifest: VersionManifest) -> Ver
         for path, body in draft.documents.items():
             registry.storage.replace(f"{folder}/{path}", body)
     except BulkError:
-        registry.storage.delete_folder(folder)
+        _remove(registry, folder)
         there = registry.find(manifest.name, manifest.version)
         if there is None:
             raise
@@ -104,7 +107,7 @@ def _publish(registry: Registry, draft: Draft, manifest: VersionManifest) -> Ver
     registry.storage.create(uri, manifest.model_dump_json(indent=2).encode())
     there = registry.resolve(manifest.ref)
     if there.folder != manifest.folder:
-        registry.storage.delete_folder(folder)
+        _remove(registry, folder)
         return there
     _remove_leftovers(registry, there)
     event = Event(
@@ -118,7 +121,15 @@ def _remove_leftovers(registry: Registry, version: VersionManifest) -> None:
     """Remove what other attempts at the version left, dead ones or such that have lost."""
     for uri in registry.storage.list_folders(registry.version_place(version.name, version.version)):
         if uri.rpartition("/")[2] != version.folder:
-            registry.storage.delete_folder(uri)
+            _remove(registry, uri)
+
+
+def _remove(registry: Registry, folder: str) -> None:
+    """Remove files that no manifest names, or leave them where we may not: they harm nobody."""
+    try:
+        registry.storage.delete_folder(folder)
+    except AccessDenied as error:
+        logger.warning("leftovers stay: %s", error, extra={"action": "leftovers_stay"})
 
 
 def _content(version: VersionManifest) -> tuple[object, ...]:
