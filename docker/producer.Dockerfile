@@ -32,7 +32,7 @@ RUN /opt/pip/bin/pip install --only-binary :all: -c constraints.txt '.[flower]' 
 FROM ${BASE} AS runtime
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && groupadd --gid 10001 bulkscore \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin bulkscore \
     && install --directory --owner 10001 --group 10001 --mode 0700 /run/bulkscore /var/cache/bulkscore
