@@ -38,7 +38,7 @@ KNOWN_FIELDS = (
 # Packages whose messages hold no row: our own, and those that carry ids about.
 TRUSTED = ("producer", "schemas", "worker", "celery", "kombu", "billiard", "multiprocessing")
 # They tell of every message what our own line per attempt tells better.
-CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
+CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.utils.functional")
 MAX_STACK_CHARACTERS = 16_000
 
 # Of the attempt under way. A process makes one attempt at a time, and its threads and those of
@@ -147,20 +147,20 @@ def _without_rows(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMap
     for name, value in _bound.items():
         line.setdefault(name, value)
     if record.name.partition(".")[0] not in TRUSTED:
-        line["event"] = _template(record)
-    line.pop("exc_info", None)
+        line["event"] = _template(record, str(line["event"]))
+    raised = line.pop("exc_info", None)
     line.pop("stack", None)
-    if record.exc_info and record.exc_info[1] is not None:
-        line["exception"] = frames_of(record.exc_info[1])
+    if isinstance(raised, tuple) and raised[1] is not None:
+        line["exception"] = frames_of(raised[1])
     return line
 
 
-def _template(record: logging.LogRecord) -> str:
+def _template(record: logging.LogRecord, message: str) -> str:
     """Return what a library's line says without its values."""
-    if record.name == "py.warnings" and isinstance(record.args, tuple) and record.args:
-        # "FILE:LINE: Category: message"
-        return ":".join(str(record.args[0]).split(":", 3)[:3])
-    said = str(record.msg) if record.args else "message withheld, it might quote a row"
+    if record.name == "py.warnings":  # "FILE:LINE: Category: message"
+        return ":".join(message.split(":", 3)[:3])
+    filled_in = str(record.msg) != message
+    said = str(record.msg) if filled_in else "message withheld, it might quote a row"
     return f"{said} ({record.module}:{record.lineno})"
 
 

@@ -24,6 +24,7 @@ class Journal(logging.Handler):
         began_at: When it began.
         clock: Times of its stages.
         error: What ended it, None where nothing did.
+        model: The models of its job, once they are known.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Journal(logging.Handler):
         self.began_at = datetime.now(UTC)
         self.clock = StageClock(count_stage)
         self.error: BulkError | None = None
+        self.model: str | None = None
         self._lines: list[LogLine] = []
         self._more = threading.Lock()
 
@@ -76,6 +78,7 @@ class Journal(logging.Handler):
             generation=generation,
             worker=worker,
             token=token,
+            model=self.model,
             outcome=outcome,
             code=error.code if error else None,
             message=describe(error) if error else None,

@@ -37,6 +37,7 @@ from worker.failures import Failures
 from worker.heartbeat import HandBack, Heartbeat
 from worker.jobs import JobCache, OpenJob
 from worker.models import LoadedModel, ModelCache
+from worker.tracing import trace
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ class ChunkRunner:
             self._ledger.log(attempt.job_id, attempt.ended(outcome, self._worker))
         except BulkError as error:
             logger.info("the end of the attempt is not kept in the ledger: %s", error)
+        trace(attempt, outcome, self._worker)
         return outcome
 
     def _run(self, attempt: Attempt, heartbeat: Heartbeat, notes: Notes | None) -> Outcome:
@@ -138,6 +140,7 @@ class ChunkRunner:
             if notes is not None:
                 notes.note(OPENING)
             job = self._jobs.get(attempt.job_id, attempt.output, attempt.generation)
+            attempt.journal.model = job.manifest.model_refs
             bind(model=job.manifest.model_refs)
             account = self._score(attempt, job, heartbeat, notes)
         except LeaseLost as error:

@@ -17,8 +17,10 @@ from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
 from schemas.task_queue import TASK_NAME as LIFECYCLE_TASK_NAME
 from worker.metrics import ATTEMPTS, CHILD_STARTS
+from worker.native_stderr import withhold
 from worker.run_dir import busy, lower_flag, raise_flag
 from worker.slot import free_leases, runner, task_runner
+from worker.tracing import flush
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,16 @@ def _take_the_place_of_a_dead_child(**_: Any) -> None:
         free_leases()
     except BulkError as error:
         logger.warning("leases not freed: %s", error, extra={"action": "disown_failed"})
+
+
+@signals.worker_process_init.connect
+def _withhold_stderr(**_: Any) -> None:
+    withhold()
+
+
+@signals.worker_process_shutdown.connect
+def _send_traces(**_: Any) -> None:
+    flush()
 
 
 @shared_task(name=TASK_NAME, ignore_result=True)

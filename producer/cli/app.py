@@ -32,6 +32,7 @@ from producer.cli import (
     watching,
     weak_labelling,
 )
+from producer.cli.logging_setup import log_when_needed
 from producer.cli.terminal import report_error, say
 from schemas.errors import BulkError, ExitCode
 
@@ -90,6 +91,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line and return its exit code."""
+    log_when_needed()
     try:
         build_app()()
     except SystemExit as end:  # how click ends every command
