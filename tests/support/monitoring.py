@@ -228,7 +228,7 @@ def metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     made = {c for c in REGISTRY._collector_to_names if isinstance(c, MetricWrapperBase)}
     for metric in sorted(made, key=lambda m: m._name):
         if metric._name.startswith("bulkscore_"):
-            yield metric._name, metric._type, metric._labelnames, metric._documentation
+            yield metric._name, str(metric._type), metric._labelnames, metric._documentation
 
 
 def table() -> str:
