@@ -8,6 +8,7 @@ from pydantic import Field
 from producer.footers import Progress
 from producer.inventory import take_inventory
 from producer.plan import make_plan
+from producer.sizing import Sizing
 from schemas.job import JobSpec, LongText, ModelPin, Record, SkippedFile, models_digest
 from schemas.model_files import choose_max_length, require_precision
 from schemas.storage import Storage
@@ -30,7 +31,8 @@ class Forecast(Record):
     """A plan in numbers. `tokens` is an estimate from the size of the text column.
 
     Of several models, `model` names all, `model_digest` and `tokens` are those of all together, and
-    `labels` and `max_length` those of the first; `models` has the others by name as well.
+    `labels` and `max_length` those of the first; `models` has the others by name as well. `sizing`
+    is there where a deadline was asked about.
     """
 
     files: int
@@ -45,6 +47,7 @@ class Forecast(Record):
     max_length: int
     long_text: LongText
     models: tuple[NamedForecast, ...] = Field(default=(), exclude_if=not_)
+    sizing: Sizing | None = Field(default=None, exclude_if=not_)
 
 
 def forecast(

@@ -15,6 +15,7 @@ from producer.cli.options import (
 )
 from producer.cli.schedule import Incremental, LogicalDate, say_increment
 from producer.cli.scoring_options import ScoringOptions
+from producer.cli.sizing_options import SizingOptions, sizing_facts
 from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
 from producer.cli.watching import finish, follow
 
@@ -50,11 +51,15 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    scoring: ScoringOptions, tokens_per_second: TokensPerSecond = None, as_json: Json = False
+    scoring: ScoringOptions,
+    sizing: SizingOptions,
+    tokens_per_second: TokensPerSecond = None,
+    as_json: Json = False,
 ) -> None:
     """Say what a job would do: files, rows, chunks, tokens, time. Creates nothing.
 
-    Reads the footers of the corpus, never its texts.
+    Reads the footers of the corpus, never its texts. With --deadline also how many workers it
+    takes to be done by then.
 
     Example: bulkscore plan -i 's3://lake/reviews/*.parquet' -m models/sentiment --text-column text
     """
@@ -63,12 +68,14 @@ def plan(
     from schemas.model_files import pin_model
     from schemas.settings import RegistrySettings, load
 
+    sizing.require_sense()
     deployment = Deployment.from_environment()
     spec = scoring.spec(output="nowhere")
     deployment.require_storage(*spec.inputs, *spec.models)
     models_uri = load(RegistrySettings).models_uri
     models = [pin_model(deployment.storage, ref, models_uri) for ref in spec.models]
     made = forecast(deployment.storage, spec, models, progress=FooterProgress())
+    made = made.model_copy(update={"sizing": sizing.size(deployment, made)})
     if as_json:
         print_json(made)
     else:
@@ -183,6 +190,7 @@ def forecast_facts(made: "Forecast", tokens_per_second: int | None) -> dict[str,
         "text": size(made.text_bytes),
         "tokens": f"about {made.tokens:,}, {lengths} {made.max_length}",
         "time": times,
+        **sizing_facts(made.sizing),
         **model_facts(made.models or (made,)),
         **skipped,
     }
