@@ -151,6 +151,10 @@ def worker_environment(url: str, workers: int, given: Mapping[str, str]) -> dict
     changes = {"BULKSCORE_REDIS_URL": url}
     if "BULKSCORE_LOG_FORMAT" not in given:
         changes["BULKSCORE_LOG_FORMAT"] = "human"
+    if "BULKSCORE_HTTP_PORT" in given and workers > 1:
+        changes["BULKSCORE_HTTP_PORT"] = ""  # only one of them could have it
+    if "BULKSCORE_RUN_DIR" in given:
+        changes["BULKSCORE_RUN_DIR"] = ""  # of a worker alone
     if workers > 1 and not {"BULKSCORE_TORCH_THREADS", "OMP_NUM_THREADS"} & given.keys():
         changes["BULKSCORE_TORCH_THREADS"] = str(max(1, usable_processors() // workers))
     return changes
