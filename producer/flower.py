@@ -2,8 +2,7 @@
 
 It shows what travels: job, chunk and generation of a message, never text. It can also stop
 workers, so it listens on loopback unless told otherwise, and its login cannot be switched off.
-(`/metrics` and `/healthcheck` answer without one: that is Flower's own choice, and one more reason
-to keep it off open networks.)
+Only `/healthcheck`, which says OK, answers without one.
 
 `python -m producer.flower` runs it from `BULKSCORE_*` variables alone, for `bulkscore up`.
 """
@@ -90,6 +89,7 @@ def run_flower(settings: FlowerSettings) -> None:
     for name in ("FLOWER_BASIC_AUTH", "FLOWER_AUTH", "FLOWER_UNAUTHENTICATED_API"):
         os.environ.pop(name, None)
     default_options.basic_auth = [f"{settings.flower_user}:{settings.password}"]
+    _close_metrics()
     try:
         celery_app(settings.redis_url).start(_arguments(settings))
     except OSError as error:
@@ -101,6 +101,14 @@ def run_flower(settings: FlowerSettings) -> None:
 def require_flower() -> None:
     """Raise ConfigurationError when Flower is not installed."""
     require_installed("flower", "flower")
+
+
+def _close_metrics() -> None:
+    """Have the login protect `/metrics`, which Flower leaves open to everybody."""
+    from flower.views.monitor import Metrics
+    from tornado.web import authenticated
+
+    Metrics.get = authenticated(Metrics.get)
 
 
 def _arguments(settings: FlowerSettings) -> list[str]:

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from producer.sample import damage_text_page
+from support.browser import open_browser
 from support.corpora import make_table, write_table
-from support.daemon import find_program, free_port
+from support.daemon import free_port
 from support.models import tiny_model
 from support.processes import run_cli, start_cli
-from support.requirements import missing
 from support.servers import ValkeyServer
 from support.waiting import wait_until
 
@@ -35,11 +34,6 @@ JOB = "nightly"
 USER, PASSWORD = "bulkscore", "correct-horse"
 # In every text and in nothing else: what of it shows up anywhere has leaked.
 SECRET = "xylophonist"
-BROWSER_FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--window-size=1600,900",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +114,8 @@ def submit_job_with_a_damaged_file(folder: Path, env: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    chromium, chromedriver = find_program("chromium"), find_program("chromedriver")
-    if chromium is None or chromedriver is None:
-        missing("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    try:
+    with open_browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def shown(browser: WebDriver, name: str) -> str:
@@ -190,6 +174,19 @@ def test_the_api_knows_every_chunk_and_no_text(dashboard: Dashboard) -> None:
     assert SECRET.encode() not in answer
 
 
-@pytest.mark.parametrize("path", ["", "workers", "tasks", "broker", "api/tasks", "api/workers"])
+def test_metrics_are_for_those_who_log_in_and_show_no_text(dashboard: Dashboard) -> None:
+    metrics = dashboard.get("metrics")
+
+    assert b"flower_events_total" in metrics
+    assert SECRET.encode() not in metrics
+
+
+def test_a_probe_needs_no_login(dashboard: Dashboard) -> None:
+    assert dashboard.status_without_login("healthcheck") == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["", "workers", "tasks", "broker", "api/tasks", "api/workers", "metrics"]
+)
 def test_without_the_password_there_is_nothing_to_see(dashboard: Dashboard, path: str) -> None:
     assert dashboard.status_without_login(path) == 401
