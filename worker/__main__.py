@@ -37,8 +37,8 @@ def main(
         os.environ["BULKSCORE_MODEL_CACHE_DIR"] = str(settings.model_cache_dir)
         os.environ["BULKSCORE_TASK_DIR"] = str(settings.task_dir)
         endpoint = load(EndpointSettings)
+        scratch = scratch_folder()
         with (
-            scratch_folder() as scratch,
             run_folder(endpoint.run_dir or scratch) as folder,
             _answering(endpoint, folder, settings.stall_seconds),
         ):

@@ -5,6 +5,7 @@ process locks its folder, and the next one of its kind removes the folders that 
 ends with its process.
 """
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -16,12 +17,16 @@ from pathlib import Path
 PREFIX = "bulkscore-worker-"
 
 
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make the folder, for this process and its children to put all temporary files into."""
-    with folder_of_process(PREFIX) as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-        yield folder
+def scratch_folder() -> Path:
+    """Make the folder, for this process and its children to put all temporary files into.
+
+    It goes at the very end of the process, after the libraries that clear up in it by themselves.
+    """
+    held = contextlib.ExitStack()
+    atexit.register(held.close)  # what is registered first is called last
+    folder = held.enter_context(folder_of_process(PREFIX))
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    return folder
 
 
 @contextlib.contextmanager
