@@ -13,6 +13,7 @@
     │  ├─ TaskTimedOut          an attempt at a lifecycle task ran past its time limit
     │  ├─ ProcessKilled         the process of a lifecycle task was ended from outside
     │  ├─ LeaseLost             another attempt owns the chunk now
+    │  ├─ VersionUnknown        a message or record of a later release: for a later worker
     │  └─ UnexpectedError       anything outside this tree, wrapped at the task boundary
     ├─ PermanentError           bury at once, trying again cannot help
     │  ├─ MessageInvalid        not a message we wrote, or of a version we do not know
@@ -157,6 +158,13 @@ class LeaseLost(TransientError):
     """Another attempt owns the chunk now."""
 
     code = "lease_lost"
+
+
+class VersionUnknown(TransientError):
+    """A later release wrote this message or record; one that is as late can read it."""
+
+    code = "version_unknown"
+    exit_code = ExitCode.USAGE
 
 
 class UnexpectedError(TransientError):

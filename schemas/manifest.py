@@ -9,6 +9,7 @@ from schemas.errors import InputCorrupt, InputMissing, ManifestMissing
 from schemas.generation import read_generations
 from schemas.job import Manifest
 from schemas.locations import canonical
+from schemas.record import refusal
 from schemas.storage import Storage
 
 # A million input files come to some 200 MB.
@@ -23,6 +24,7 @@ def read_manifest(storage: Storage, output: str) -> Manifest:
 
     Raises:
         ManifestMissing: There is none, or it is damaged.
+        VersionUnknown: A later release wrote it.
     """
     uri = layout.manifest(output)
     try:
@@ -32,8 +34,7 @@ def read_manifest(storage: Storage, output: str) -> Manifest:
     except InputCorrupt as error:
         raise ManifestMissing(str(error)) from error
     except ValidationError as error:
-        problems = "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors(include_input=False))
-        raise ManifestMissing(f"{uri} is damaged or of another version: {problems}") from None
+        raise refusal(Manifest, error, uri) from None
     here = manifest.spec.model_copy(update={"output": canonical(output)})
     models = manifest.models
     for change in read_generations(storage, output):

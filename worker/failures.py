@@ -4,8 +4,9 @@ import logging
 
 from schemas.budget import Halt
 from schemas.chunks import Chunk
+from schemas.complaints import Complaints
 from schemas.dead_letter import AttemptRecord
-from schemas.errors import BulkError
+from schemas.errors import BulkError, VersionUnknown
 from schemas.job import Manifest
 from schemas.ledger import Ledger
 from schemas.logs import describe
@@ -20,6 +21,9 @@ from worker.metrics import DEAD, RETRIES
 from worker.retry import Bury, Retry, decide
 
 logger = logging.getLogger(__name__)
+
+# How soon somebody may look again at the chunk of a job that this worker is too old for.
+OTHERS_SECONDS = 5.0
 
 
 class Failures:
@@ -41,6 +45,7 @@ class Failures:
         self._schedule = schedule
         self._worker = worker
         self._circuit = circuit
+        self._complaints = Complaints(logger)
 
     def enter(self, attempt: Attempt, error: BulkError) -> Outcome:
         """Enter that `attempt` ended with `error`, and return what became of the chunk.
@@ -50,6 +55,9 @@ class Failures:
         """
         fault, error = blame(error, self._storage.probe, lambda uri: self._is_input(attempt, uri))
         attempt.journal.error = error
+        if isinstance(error, VersionUnknown):
+            self._complaints.warn(f"job {attempt.job_id} is left to others", error, **attempt.names)
+            return self.put_off(attempt, OTHERS_SECONDS)
         if fault == "storage":
             return self.put_off(attempt, self._circuit.open(attempt.job_id, error))
         if fault == "job" and not self._halt(attempt, error):

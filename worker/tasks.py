@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from celery import shared_task, signals
+from celery.exceptions import Reject
 
-from schemas.errors import BulkError
+from schemas.errors import BulkError, VersionUnknown
 from schemas.logs import set_up_logging
 from schemas.message import TASK_NAME, parse_message
 from schemas.settings import WorkerSettings, load
@@ -21,8 +22,10 @@ from worker.native_stderr import withhold
 from worker.run_dir import busy, lower_flag, raise_flag
 from worker.slot import free_leases, runner, task_runner
 from worker.tracing import flush
+from worker.versions import LeftToOthers
 
 logger = logging.getLogger(__name__)
+left_to_others = LeftToOthers()
 
 
 # Here and not in `worker.app`: the child imports this module and not that one.
@@ -57,14 +60,18 @@ def _send_traces(**_: Any) -> None:
     flush()
 
 
-@shared_task(name=TASK_NAME, ignore_result=True)
-def score_chunk(message: dict[str, Any]) -> str:
+@shared_task(name=TASK_NAME, ignore_result=True, bind=True)
+def score_chunk(self: Any, message: dict[str, Any]) -> str:
     """Make one attempt at the chunk that `message` names; return how it ended."""
     started = time.monotonic()
     try:
         parsed = parse_message(message)
         with busy():
             outcome = runner().run(parsed)
+    except VersionUnknown as error:
+        if left_to_others(self.request.id, error):
+            raise Reject(error, requeue=True) from None
+        return error.code
     except BulkError as error:
         logger.warning("[%s] %s", error.code, error, extra={"action": "attempt_abandoned"})
         ATTEMPTS.labels("abandoned").inc()

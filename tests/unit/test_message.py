@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import MessageInvalid
+from schemas.errors import MessageInvalid, VersionUnknown
 from schemas.message import ChunkMessage, parse_message, queue_name
 from schemas.transport import publication
 
@@ -21,8 +21,8 @@ JSON = st.recursive(
 
 @given(
     st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True),
-    st.integers(min_value=0),
-    st.integers(min_value=0),
+    st.integers(min_value=0, max_value=2**31 - 1),
+    st.integers(min_value=0, max_value=2**31 - 1),
 )
 def test_a_message_survives_the_way_through_json(job_id: str, chunk: int, generation: int) -> None:
     message = ChunkMessage(job_id=job_id, chunk=chunk, generation=generation)
@@ -33,7 +33,8 @@ def test_a_message_survives_the_way_through_json(job_id: str, chunk: int, genera
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 0},
+        {"version": "2"},
         {"version": None},
         {"job_id": "Ünknown job"},
         {"job_id": ""},
@@ -50,6 +51,11 @@ def test_a_message_that_is_not_ours_is_refused(change: dict[str, object]) -> Non
         parse_message(GOOD | change)
 
 
+def test_a_message_of_a_later_version_is_told_from_one_that_is_not_ours() -> None:
+    with pytest.raises(VersionUnknown, match="later version than 1"):
+        parse_message({"version": 2, "chunks": [1, 2]})
+
+
 @pytest.mark.parametrize("name", ["job_id", "chunk", "generation"])
 def test_a_message_that_lacks_a_field_is_refused_and_the_field_named(name: str) -> None:
     body = {key: value for key, value in GOOD.items() if key != name}
@@ -60,7 +66,7 @@ def test_a_message_that_lacks_a_field_is_refused_and_the_field_named(name: str) 
 
 @given(JSON)
 def test_whatever_arrives_is_either_a_message_or_refused(body: object) -> None:
-    with contextlib.suppress(MessageInvalid):
+    with contextlib.suppress(MessageInvalid, VersionUnknown):
         assert isinstance(parse_message(body), ChunkMessage)
 
 

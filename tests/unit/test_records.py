@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError, create_model
 
 from schemas.dead_letter import AttemptRecord, DeadLetter
-from schemas.errors import ManifestMissing
+from schemas.errors import ManifestMissing, VersionUnknown
 from schemas.generation import Generation, generation_of_chunks
 from schemas.job import (
     BUDGETS,
@@ -183,7 +183,8 @@ SUMMARIES = some(
     finished_at=TIMES,
     models=tuples(MODEL_ACCOUNTS),
 )
-MESSAGES = some(ChunkMessage, job_id=JOB_IDS, chunk=COUNT, generation=COUNT)
+SMALL = st.integers(min_value=0, max_value=2**31 - 1)
+MESSAGES = some(ChunkMessage, job_id=JOB_IDS, chunk=SMALL, generation=SMALL)
 EVERY = st.one_of(MANIFESTS, LETTERS, GENERATIONS, ACCOUNTS, SUMMARIES, MESSAGES)
 
 SPEC = JobSpec(inputs=("/in",), output="/out", model="m@best", text_column="text")
@@ -210,7 +211,7 @@ def test_a_record_cannot_be_changed(record: Record) -> None:
         setattr(record, name, getattr(record, name))
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"version": 2}', b"\xff"], ids=repr)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"version": 0}', b"\xff"], ids=repr)
 def test_a_damaged_record_is_named_by_its_place(body: bytes) -> None:
     with pytest.raises(ManifestMissing, match=r"s3://b/generations/0001\.json is damaged"):
         parse_record(Generation, body, "s3://b/generations/0001.json")
@@ -220,7 +221,15 @@ def test_a_damaged_record_is_named_by_its_place(body: bytes) -> None:
 def test_a_record_of_a_later_version_is_refused(letter: DeadLetter) -> None:
     body = letter.model_dump_json().replace('"version":1', '"version":2').encode()
 
-    with pytest.raises(ManifestMissing, match="version"):
+    with pytest.raises(VersionUnknown, match=r"s3://b/letter\.json .* later release"):
+        parse_record(DeadLetter, body, "s3://b/letter.json")
+
+
+@given(LETTERS)
+def test_a_record_with_a_field_more_is_of_a_later_release(letter: DeadLetter) -> None:
+    body = letter.model_dump_json().replace("{", '{"surprise":1,', 1).encode()
+
+    with pytest.raises(VersionUnknown, match="surprise"):
         parse_record(DeadLetter, body, "s3://b/letter.json")
 
 
@@ -377,7 +386,7 @@ def test_who_knows_one_model_a_job_reads_such_jobs_and_refuses_those_of_several(
     assert "further" not in one.model_dump_json()
     assert "model_names" not in one.model_dump_json()
     assert isinstance(earlier.model_validate_json(one.model_dump_json()), earlier)
-    with pytest.raises(ManifestMissing, match=r"further_models.*Extra inputs are not permitted"):
+    with pytest.raises(VersionUnknown, match=r"further_models.*Extra inputs are not permitted"):
         parse_record(earlier, two.model_dump_json().encode(), "/manifest.json")
     assert parse_record(Manifest, two.model_dump_json().encode(), "/m") == two
 
