@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.load_samples import Sample, Sampler
 from benchmarks.load_stack import LoadStack, load_stack
-from benchmarks.load_trend import trend
+from benchmarks.load_trend import trend, verdict
 
 SINGLES = 20
 SOAK_CHUNKS = 20
@@ -132,14 +132,42 @@ def account(samples: list[Sample]) -> dict[str, Any]:
     seconds = [sample["seconds"] for sample in steady]
     found = {}
     for name in samples[0].keys() - set(NOT_HELD):
-        line = trend(seconds, [sample[name] for sample in steady])
+        amounts = [sample[name] for sample in steady]
+        line = trend(seconds, amounts)
         found[name] = {
             "mean": line.mean,
             "an_hour": line.an_hour,
             "interval": [line.low, line.high],
-            "verdict": line.verdict,
+            "verdict": verdict(seconds, amounts),
         }
     return dict(sorted(found.items()))
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return Markdown of all that `--json` stored."""
+    load, soak, machine = found["load"], found["soak"], found["machine"]
+    return "\n".join(
+        [
+            f"{found['when']}, {found['workers']} workers on {machine['cores']} cores that other "
+            f"programs used as well (load average {machine['load_average']:.0f} at the start), so "
+            "that throughput and latency are lower bounds:",
+            "",
+            f"- {load['chunks']:,} chunks in {load['seconds']:.0f} s, "
+            f"{load['chunks_per_second']:.1f} a second; a worker spent "
+            f"{load['scoring_ms_a_chunk']:.0f} ms in each, reading and writing included.",
+            f"- Redis held {load['redis_memory_peak_mb']:.1f} MB at most, "
+            f"{load['redis_memory_before_mb']:.1f} MB before.",
+            f"- A job of one chunk took {load['one_chunk_median_ms']:.0f} ms from its message to "
+            f"the ledger's entry (median of {SINGLES}), {load['one_chunk_slowest_ms']:.0f} ms at "
+            "most.",
+            "",
+            f"Then {soak['minutes']:.0f} minutes of small jobs: {soak['jobs']:,} jobs, "
+            f"{soak['chunks']:,} chunks. What the processes held after the first "
+            f"{WARM_UP_SHARE:.0%} of that time:",
+            "",
+            *table(soak),
+        ]
+    )
 
 
 def table(found: dict[str, Any]) -> list[str]:

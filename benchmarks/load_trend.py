@@ -2,7 +2,8 @@
 
 Neighbouring samples resemble each other, which makes the usual interval of a regression too
 narrow. So the samples are averaged in blocks of some minutes first, and the line is drawn through
-those (batch means, Conway 1963).
+those (batch means, Conway 1963). A leak goes on: what rose once, as a pool of connections does at
+its first use, does not rise in the later half as well.
 """
 
 import math
@@ -28,16 +29,20 @@ class Trend:
     high: float
 
     @property
-    def leaks(self) -> bool:
+    def rises(self) -> bool:
         """Whether it surely rises, and by an amount that matters."""
         return self.low > 0 and self.an_hour > NOTICEABLE_AN_HOUR * self.mean
 
-    @property
-    def verdict(self) -> str:
-        """In a word or two."""
-        if math.isnan(self.an_hour):
-            return "too few samples"
-        return "grows" if self.leaks else "flat"
+
+def verdict(seconds: Sequence[float], amounts: Sequence[float]) -> str:
+    """Say in a word or two whether amounts grow over time, in the later half as well."""
+    half = len(amounts) // 2
+    whole, later = trend(seconds, amounts), trend(seconds[half:], amounts[half:])
+    if math.isnan(later.an_hour):
+        return "too few samples"
+    if not whole.rises:
+        return "flat"
+    return "grows" if later.rises else "rose once"
 
 
 def trend(seconds: Sequence[float], amounts: Sequence[float]) -> Trend:
@@ -47,6 +52,8 @@ def trend(seconds: Sequence[float], amounts: Sequence[float]) -> Trend:
         return Trend(mean=mean, an_hour=math.nan, low=math.nan, high=math.nan)
     hours = [float(np.mean(block)) / 3_600 for block in np.array_split(seconds, BLOCKS)]
     means = [float(np.mean(block)) for block in np.array_split(amounts, BLOCKS)]
+    if min(means) == max(means):
+        return Trend(mean=means[0], an_hour=0.0, low=0.0, high=0.0)
     line = stats.linregress(hours, means)
     margin = float(line.stderr * stats.t.ppf((1 + CONFIDENCE) / 2, BLOCKS - 2))
     slope = float(line.slope)
