@@ -11,16 +11,20 @@ import sys
 from typing import Any, Literal
 
 
-def _later_message(module):
-    class ChunkMessage(module.ChunkMessage):
+def _later_message(module: Any) -> None:
+    earlier: Any = module.ChunkMessage
+
+    class ChunkMessage(earlier):
         version: Literal[1, 2] = 2
         hint: str = "of version 2"
 
     module.ChunkMessage, module.MESSAGE_VERSION = ChunkMessage, 2
 
 
-def _later_manifest(module):
-    class Manifest(module.Manifest):
+def _later_manifest(module: Any) -> None:
+    earlier: Any = module.Manifest
+
+    class Manifest(earlier):
         version: Literal[1, 2] = 2
         hint: str = "of version 2"
 
