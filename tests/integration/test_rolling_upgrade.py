@@ -6,8 +6,10 @@ manifests of version 2, which an old worker refuses.
 
 import json
 import os
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,20 +21,31 @@ from schemas.results import read_account
 from schemas.states import ChunkState
 from schemas.storage import Storage
 from support.corpora import make_table, write_table
-from support.job_bench import JOB, JobBench
+from support.job_bench import JobBench
 from support.processes import RunningCli, run_cli, start_command
 from support.texts import distinct_texts
 from support.waiting import wait_until
 from worker.versions import DROP_SECONDS, LeftToOthers
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-WAIT_SECONDS = 300.0
+WAIT_SECONDS = 120.0
 PLUG = Path(__file__).parents[1] / "support" / "version_plug"
 PATHS = [str(PLUG), *filter(None, [os.environ.get("PYTHONPATH")])]
 LATER = {"PYTHONPATH": os.pathsep.join(PATHS), "VERSION_PLUG": "on"}
-CHUNKS = 60
-ROWS_A_CHUNK = 40
+CHUNKS = 30
+ROWS_A_CHUNK = 20
+
+
+@contextmanager
+def held(workers: Sequence[RunningCli]) -> Iterator[None]:
+    """Stop all processes of workers in their tracks for the time of the block."""
+    pids = [pid for worker in workers for pid in worker.processes()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
 
 
 def scored_by(output: Path) -> dict[int, tuple[str, int]]:
@@ -50,6 +63,7 @@ def test_workers_are_replaced_under_running_jobs_and_nothing_is_lost_or_charged(
     env = {
         "BULKSCORE_REDIS_URL": redis_url,
         "BULKSCORE_RECONCILE_SECONDS": "0.2",
+        "BULKSCORE_LEASE_SECONDS": "120",
         "BULKSCORE_TORCH_THREADS": "1",
         "BULKSCORE_MODEL_CACHE_DIR": str(tmp_path / "model-cache"),
     }
@@ -76,8 +90,9 @@ def test_workers_are_replaced_under_running_jobs_and_nothing_is_lost_or_charged(
         old = [start("old-0"), start("old-1")]
         running = submit("running", "--chunk-rows", str(ROWS_A_CHUNK))
         wait_until(lambda: len(scored_by(running)) >= 2, WAIT_SECONDS, message="first chunks")
-        # More urgent, so that the old workers meet it at once.
-        later = submit("later", "--chunk-rows", "600", "--priority", "high", later=True)
+        with held(old):
+            # More urgent, so that the old workers meet it at once.
+            later = submit("later", "--chunk-rows", "200", "--priority", "high", later=True)
         said = "left to others: a message of a later version than 1"
         wait_until(
             lambda: all(said in worker.stderr for worker in old),
@@ -86,22 +101,21 @@ def test_workers_are_replaced_under_running_jobs_and_nothing_is_lost_or_charged(
         )
         assert not scored_by(later)
 
-        new = [start("new-0", later=True), start("new-1", later=True)]
-        wait_until(lambda: scored_by(later), WAIT_SECONDS, message=lambda: f"{new[0]}")
+        new = start("new", later=True)
+        wait_until(lambda: scored_by(later), WAIT_SECONDS, message=lambda: str(new))
         assert old[0].terminate() == 0
         assert old[1].terminate() == 0
         # Old reconcilers leave a later job alone: it ends once a new one is elected.
         wait_until(
             lambda: ledger.status("running").ended and ledger.status("later").ended,
             WAIT_SECONDS,
-            message=lambda: f"the end of both\n{new[0]}\n{new[1]}",
+            message=lambda: f"the end of both\n{new}",
         )
 
-    by_old = {"old-0", "old-1"}
-    assert {worker for worker, _ in scored_by(later).values()} <= {"new-0", "new-1"}
+    assert {worker for worker, _ in scored_by(later).values()} == {"new"}
     who = {worker for worker, _ in scored_by(running).values()}
-    assert who & by_old
-    assert who - by_old
+    assert "new" in who
+    assert who & {"old-0", "old-1"}
     for output in (running, later):
         assert {attempt for _, attempt in scored_by(output).values()} == {1}
         verified = run_cli("verify", output, env={**env, **LATER})
@@ -122,8 +136,6 @@ def test_a_chunk_of_a_later_manifest_is_handed_back_uncharged_and_the_job_goes_o
     job_bench.cli("reconcile")
     assert not job_bench.status().ended
     assert job_bench.status().chunks[ChunkState.QUEUED] == 4
-    shown = job_bench.cli("show", JOB)
-    assert "Traceback" not in shown.stderr, shown
     refused = job_bench.cli("verify", str(job_bench.output))
     assert refused.exit_code == 2, refused
     assert "upgrade" in refused.stderr, refused
