@@ -5,10 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Installed before everything else, so that a CPU or CUDA build of your choice stays in place.
 TORCH ?= torch==2.13.0
-# The longest first, so that both halves of a run end together. `make test TESTS=tests/unit` or
+# The longest first, so that the processes of a run end together; more of them than two cores, since
+# many tests wait for something. `make test TESTS=tests/unit` or
 # `ARGS='-k lease'` narrows a run; JOBS=0 runs one test after the other.
 TESTS ?= $(wildcard tests/acceptance tests/chaos tests/integration tests/unit)
-JOBS ?= 2
+JOBS ?= 3
 ARGS ?=
 # Tests that take long and have a quicker neighbour run with `make test-all` alone.
 MARKS ?= not slow

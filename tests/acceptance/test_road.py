@@ -20,6 +20,7 @@ SECONDS = 600  # two minutes on quiet cores
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(SECONDS + 60)]
 
 
+@pytest.mark.slow  # its steps are tested one by one
 def test_the_road_of_a_model_is_what_the_docs_say(tmp_path: Path) -> None:
     sentences(400, seed=1).write_csv(tmp_path / "train.csv")
     sentences(100, seed=2).write_csv(tmp_path / "test.csv")

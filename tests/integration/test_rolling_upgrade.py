@@ -57,6 +57,7 @@ def scored_by(output: Path) -> dict[int, tuple[str, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_are_replaced_under_running_jobs_and_nothing_is_lost_or_charged(
     tmp_path: Path, bench_model: Path, redis_url: str, ledger: Ledger
 ) -> None:

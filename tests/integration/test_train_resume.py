@@ -106,6 +106,7 @@ def test_a_killed_training_goes_on_with_the_loss_curve_of_an_undisturbed_one(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_a_training_that_is_killed_while_it_registers_is_registered_once_by_the_next(
     tmp_path: Path, options: list[str | Path]
 ) -> None:
