@@ -77,24 +77,24 @@ def result_rows(bucket: S3Bucket) -> list[dict[str, Any]]:
 
 
 def test_two_workers_share_a_job_and_every_row_comes_out_once_and_in_order(
-    corpus: Path, each_s3_bucket: S3Bucket, redis_url: str
+    corpus: Path, ceph_bucket: S3Bucket, redis_url: str
 ) -> None:
-    upload(corpus, each_s3_bucket)
-    environment = {**each_s3_bucket.env, **QUICK, "BULKSCORE_REDIS_URL": redis_url}
+    upload(corpus, ceph_bucket)
+    environment = {**ceph_bucket.env, **QUICK, "BULKSCORE_REDIS_URL": redis_url}
 
     with workers(2, environment):
-        done = submit(each_s3_bucket, environment, "--wait")
+        done = submit(ceph_bucket, environment, "--wait")
 
     assert done.exit_code == 0, str(done)
     summary = done.json()
     assert summary["rows"] == summary["rows_scored"] + summary["rows_error"] == FILES * ROWS
     assert len(summary["workers"]) == 2
-    rows = result_rows(each_s3_bucket)
+    rows = result_rows(ceph_bucket)
     places = [(row["source_file"], row["source_row"]) for row in rows]
     assert places == sorted(set(places))
     assert len(places) == FILES * ROWS
-    assert each_s3_bucket.filesystem().exists(f"{each_s3_bucket.name}/scored/_SUCCESS")
-    verified = run_cli("verify", each_s3_bucket.key_uri("scored"), env=environment)
+    assert ceph_bucket.filesystem().exists(f"{ceph_bucket.name}/scored/_SUCCESS")
+    verified = run_cli("verify", ceph_bucket.key_uri("scored"), env=environment)
     assert verified.exit_code == 0, str(verified)
 
 

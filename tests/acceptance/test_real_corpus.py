@@ -1,4 +1,4 @@
-"""Thousands of real documents through `bulkscore run` with a real classifier, row by row."""
+"""Hundreds of real documents through `bulkscore run` with a real classifier, row by row."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from support.data import require_data
 from support.minilm import TRAINING_SECONDS, minilm_sst2
 from support.processes import CompletedCli, run_cli
 
-RUN_SECONDS = 1_200  # a minute on one core
-EVERY = 20  # documents of the corpus: one in so many
-SAMPLE_ROWS = 200
+RUN_SECONDS = 1_200  # half a minute on one quiet core
+EVERY = 40  # documents of the corpus: one in so many
+SAMPLE_ROWS = 100
 TOLERANCE = 1e-4
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TRAINING_SECONDS + RUN_SECONDS)]
@@ -65,7 +65,7 @@ def test_every_document_has_its_row_in_the_order_of_the_corpus(
     assert run.exit_code == 0, str(run)
     assert rows["doc_id"].to_pylist() == pq.read_table(corpus)["doc_id"].to_pylist()
     assert rows["source_row"].to_pylist() == list(range(len(rows)))
-    assert rows["error"].null_count == len(rows) > 900
+    assert rows["error"].null_count == len(rows) > 450
 
 
 def test_the_account_agrees_with_the_rows(run: CompletedCli, rows: pa.Table) -> None:

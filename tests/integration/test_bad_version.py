@@ -85,6 +85,7 @@ def test_all_that_a_bad_version_wrote_is_found_and_scored_again_by_the_one_befor
     assert contents(lake / "c") == before["c"]
 
 
+@pytest.mark.slow
 def test_a_reprocess_that_was_broken_off_is_completed_by_resume_or_the_same_command(
     job_bench: JobBench, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_reprocess_that_was_broken_off_is_completed_by_resume_or_the_same_comm
         assert [r.number for r in read_generations(Storage(), output)] == [1]
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_scored_again_is_left_as_it_is_and_keeps_no_other_back(
     job_bench: JobBench, registry: Registry
 ) -> None:

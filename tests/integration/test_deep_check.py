@@ -198,7 +198,9 @@ def test_the_values_of_a_regression_are_compared_as_well(
     assert [(f.kind, f.chunk, f.count) for f in changed.findings] == [(FindingKind.RESCORED, 0, 2)]
 
 
-@pytest.mark.parametrize("long_text", ["windows", "windows-max"])
+@pytest.mark.parametrize(
+    "long_text", ["windows", pytest.param("windows-max", marks=pytest.mark.slow)]
+)
 def test_texts_that_were_scored_in_windows_are_scored_so_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_text: str
 ) -> None:

@@ -242,6 +242,7 @@ def test_bad_input_is_buried_at_once_with_its_code_and_message(served: Fleet) ->
     assert not left.exists()  # of a task that ended elsewhere
 
 
+@pytest.mark.slow
 def test_a_task_whose_data_cannot_be_reached_is_tried_again_and_its_attempts_are_counted(
     served: Fleet,
 ) -> None:

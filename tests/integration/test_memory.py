@@ -70,6 +70,7 @@ def test_ten_times_as_long_a_chunk_of_long_texts_takes_no_more_memory(
     assert grown < LONG_MARGIN_MEGABYTES
 
 
+@pytest.mark.slow
 def test_a_chunk_in_the_middle_of_a_giant_row_group_takes_no_more_memory(
     model: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_job_is_scored_in_one_go_and_nothing_of_it_keeps_running(bench: Bench)
     assert {path.name for path in bench.folder.iterdir()} <= {"corpus", "scored", "state", "models"}
 
 
+@pytest.mark.slow
 def test_a_job_that_is_complete_is_not_scored_again(bench: Bench) -> None:
     bench.write("small.parquet", 4 * CHUNK_ROWS)
     bench.run()
@@ -154,6 +155,7 @@ def test_after_ctrl_c_the_same_command_completes_what_is_missing_and_no_more(
     assert {name: bench.parts()[name] for name in kept} == kept
 
 
+@pytest.mark.slow
 def test_a_service_manager_stops_it_as_ctrl_c_does(bench: Bench) -> None:
     stopped, exit_code = break_off(bench, lambda running: running.send_signal(signal.SIGTERM))
 

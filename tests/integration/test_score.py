@@ -52,6 +52,7 @@ def test_a_model_that_is_not_there_ends_with_exit_code_2_and_no_traceback() -> N
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_several_models_say_what_they_give_on_one_line(model: Path) -> None:
     both = ("--model", f"old={model}", "--model", f"new={model}")
 

