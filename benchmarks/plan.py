@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from producer.corpus import find_files
 from producer.footers import Footer, read_footers
 from producer.plan import make_plan
-from schemas.storage import ObjectStat, Storage
+from schemas.objects import ObjectStat
+from schemas.storage import Storage
 
 GROUPS = 10
 GROUP_ROWS = 10_000

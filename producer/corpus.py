@@ -7,7 +7,8 @@ from posixpath import split
 
 from schemas.errors import InputMissing
 from schemas.locations import canonical, is_s3
-from schemas.storage import ObjectStat, Storage
+from schemas.objects import ObjectStat
+from schemas.storage import Storage
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 _GLOB_CHARACTERS = "*?["

@@ -17,7 +17,8 @@ from schemas.collection import job_folders
 from schemas.job import InputFile, JobSpec, Manifest, ModelPin, models_digest
 from schemas.manifest import read_chunks
 from schemas.model_files import choose_max_length
-from schemas.storage import ObjectStat, Storage
+from schemas.objects import ObjectStat
+from schemas.storage import Storage
 from schemas.survey import survey
 
 CONCURRENT_MANIFESTS = 16

@@ -19,8 +19,9 @@ from schemas.errors import (
     SchemaMismatch,
 )
 from schemas.job import SkippedFile
+from schemas.objects import ObjectStat
 from schemas.parquet import decoding
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 
 # Read from the end of every file: nearly all footers fit, and a second request costs more than
 # the bytes that were not needed.

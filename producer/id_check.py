@@ -13,8 +13,9 @@ from producer.row_check import row_ranges
 from schemas.chunks import Chunk
 from schemas.errors import InputChanged, InputCorrupt, InputMissing
 from schemas.job import InputFile
+from schemas.objects import ObjectStat, require_unchanged
 from schemas.parquet import decoding, open_parquet
-from schemas.storage import ObjectStat, Storage, require_unchanged
+from schemas.storage import Storage
 from schemas.storage_errors import translated
 
 # Rows that Arrow decodes at a time.

@@ -17,7 +17,8 @@ from producer.output import require_apart, require_collection
 from schemas import layout
 from schemas.job import JobSpec, Manifest, ModelPin, SkippedFile, models_digest, spec_digest
 from schemas.manifest import read_manifest
-from schemas.storage import ObjectStat, Storage
+from schemas.objects import ObjectStat
+from schemas.storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from producer.corpus import distinct, files_of
 from producer.footers import Footer, Progress, read_footers
 from schemas.errors import BulkError, InputCorrupt, InputMissing, SchemaMismatch, UsageError
 from schemas.job import JobSpec, SkippedFile
+from schemas.objects import ObjectStat
 from schemas.results import result_schema
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 
 ADVICE = "mend or remove it, or leave out what is bad with --skip-bad-files"
 

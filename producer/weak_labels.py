@@ -12,8 +12,9 @@ from producer.votes import LabelReport, Voting
 from schemas.errors import OutputTaken, SchemaMismatch
 from schemas.labelled import FILE, LABEL, ROW, TEXT, LabelledTexts
 from schemas.locations import canonical
+from schemas.objects import ObjectStat
 from schemas.parquet import decoding, is_text, open_parquet
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 
 BATCH_ROWS = 4_096
 # Text in one object of the output: below what can be created in one request.

@@ -16,8 +16,9 @@ from schemas.model_config import parse_config, require_classifier, require_safe
 from schemas.model_families import FUSED
 from schemas.model_version import VersionManifest
 from schemas.model_weights import Shapes, head_tensor, read_shapes, shard_files
+from schemas.objects import ObjectStat
 from schemas.registry import Registry, is_registry_ref, sums
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 
 WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"

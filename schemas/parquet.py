@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import InputCorrupt
-from schemas.storage import ObjectStat, Storage
+from schemas.objects import ObjectStat
+from schemas.storage import Storage
 
 # Larger reads save requests, smaller ones memory. A reader stays under 60 MB even in a row group
 # of 500,000 rows; reading it from S3 takes a third of the requests that 1 MiB takes.

@@ -6,39 +6,17 @@ tree (`schemas.storage_errors`).
 """
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from schemas import disk
-from schemas.errors import BulkError, InputChanged, InputCorrupt, InputMissing, UsageError
-from schemas.locations import bucket_and_key, is_s3, local_path, require_allowed, s3_path
-from schemas.s3_connection import connect_s3, upload_seconds
+from schemas.errors import BulkError, InputCorrupt, InputMissing
+from schemas.local_objects import LocalObjects
+from schemas.locations import is_s3, require_allowed
+from schemas.objects import Objects, ObjectStat, require_unchanged
+from schemas.s3_objects import S3Objects
 from schemas.settings import StorageSettings
-from schemas.storage_errors import already_exists, not_implemented, translated
-
-# Above this s3fs switches to multipart uploads, whose completion some stores do not make
-# conditional; results are kept below it.
-MAX_CREATE_BYTES = 100 * 1024 * 1024
-
-# Parts of 50 MB that an upload of a large file keeps in memory.
-UPLOAD_PARTS_AT_ONCE = 2
-
-# Worst case of `probe`, which sends two requests: twice these.
-PROBE_CONNECT_SECONDS = 3.0
-PROBE_READ_SECONDS = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectStat:
-    """An object as a listing shows it; `etag` changes when the content does."""
-
-    uri: str
-    size: int
-    etag: str
+from schemas.storage_errors import translated
 
 
 class Storage:
@@ -46,16 +24,23 @@ class Storage:
 
     def __init__(self, settings: StorageSettings | None = None) -> None:
         self._settings = settings or StorageSettings()
-        self._s3: Any = None
-        self._conditional = True  # until the store says that it knows no conditional PUT
-        self._compares = True  # until it says that it knows no PUT that depends on the ETag
+        self._local = LocalObjects()
+        self._remote = S3Objects(self._settings)
+
+    @property
+    def s3(self) -> Any:
+        """The s3fs file system."""
+        return self._remote.fs
+
+    def _of(self, uri: str) -> Objects:
+        return self._remote if is_s3(uri) else self._local
 
     @contextlib.contextmanager
-    def _at(self, uri: str) -> Iterator[None]:
+    def _at(self, uri: str) -> Iterator[Objects]:
         """Go to a location that is allowed, and translate what happens there."""
         require_allowed(uri, self._settings.allowed)
         with translated(uri):
-            yield
+            yield self._of(uri)
 
     def stat(self, uri: str) -> ObjectStat:
         """Return size and ETag of an object.
@@ -63,15 +48,8 @@ class Storage:
         Raises:
             InputMissing: There is no such object.
         """
-        with self._at(uri):
-            if is_s3(uri):
-                bucket, key = bucket_and_key(uri)
-                head = self.s3.call_s3("head_object", Bucket=bucket, Key=key)
-                return _s3_stat(uri, head["ContentLength"], head["ETag"])
-            path = local_path(uri)
-            if path.is_dir():
-                raise InputMissing(f"{uri} is a folder, not a file")
-            return _local_stat(path)
+        with self._at(uri) as place:
+            return place.stat(uri)
 
     def exists(self, uri: str) -> bool:
         """Say whether there is an object at `uri`."""
@@ -87,66 +65,23 @@ class Storage:
         Raises:
             InputMissing: There is no such bucket.
         """
-        with self._at(uri):
-            if is_s3(uri):
-                yield from self._list_s3(uri, recursive=recursive)
-                return
-            root = local_path(uri)
-            if root.is_dir():
-                yield from _list_local(root, recursive=recursive)
+        with self._at(uri) as place:
+            yield from place.list_objects(uri, recursive=recursive)
 
     def list_folders(self, uri: str) -> list[str]:
         """Return the folders that lie directly in the folder `uri`, by name."""
-        with self._at(uri):
-            if is_s3(uri):
-                bucket, _ = bucket_and_key(uri)
-                pages = self._pages(uri, delimiter="/")
-                prefixes = (p["Prefix"] for page in pages for p in page.get("CommonPrefixes", ()))
-                # S3 sorts them with their slash: `a b/` before `a/`.
-                return sorted(f"s3://{bucket}/{prefix.rstrip('/')}" for prefix in prefixes)
-            root = local_path(uri)
-            if not root.is_dir():
-                return []
-            with os.scandir(root) as listing:
-                return sorted(entry.path for entry in listing if entry.is_dir())
-
-    def _list_s3(self, uri: str, *, recursive: bool) -> Iterator[ObjectStat]:
-        bucket, _ = bucket_and_key(uri)
-        for page in self._pages(uri, delimiter="" if recursive else "/"):
-            for found in page.get("Contents", ()):
-                if not found["Key"].endswith("/"):
-                    place = f"s3://{bucket}/{found['Key']}"
-                    yield _s3_stat(place, found["Size"], found["ETag"])
-
-    def _pages(self, uri: str, *, delimiter: str) -> Iterator[dict[str, Any]]:
-        """Yield a listing page by page, so that a million objects need no memory."""
-        bucket, key = bucket_and_key(uri)
-        prefix = f"{key.rstrip('/')}/" if key else ""
-        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
-        page: dict[str, Any] = {"NextContinuationToken": None}
-        while "NextContinuationToken" in page:
-            token = page["NextContinuationToken"]
-            following = {"ContinuationToken": token} if token else {}
-            page = self.s3.call_s3("list_objects_v2", **request, **following)
-            yield page
+        with self._at(uri) as place:
+            return place.list_folders(uri)
 
     def glob(self, pattern: str) -> list[ObjectStat]:
         """Return the objects that match a pattern of `*`, `?`, `[…]` and `**`, by name."""
-        with self._at(pattern):
-            if is_s3(pattern):
-                found = self.s3.glob(s3_path(pattern), detail=True)
-                return [_s3_details(i) for _, i in sorted(found.items()) if i["type"] == "file"]
-            import glob
-
-            names = sorted(glob.glob(str(local_path(pattern)), recursive=True))
-            return [_local_stat(Path(n)) for n in names if Path(n).is_file()]
+        with self._at(pattern) as place:
+            return place.glob(pattern)
 
     def is_folder(self, uri: str) -> bool:
         """Say whether `uri` names a folder (on S3: whether anything lies under it)."""
-        with self._at(uri):
-            if is_s3(uri):
-                return bool(self.s3.isdir(s3_path(uri)))
-            return local_path(uri).is_dir()
+        with self._at(uri) as place:
+            return place.is_folder(uri)
 
     @contextlib.contextmanager
     def open(self, uri: str, *, expected: ObjectStat | None = None) -> Iterator[BinaryIO]:
@@ -159,24 +94,16 @@ class Storage:
         Raises:
             InputChanged: The object is not the one that `expected` describes.
         """
-        with self._at(uri), self._stream(uri) as stream:
+        with self._at(uri) as place, place.open(uri) as stream:
             # Asked of the open stream, which goes on with these very bytes: S3 is told the ETag
             # in every request, a local file is looked at again when all is read.
             if expected is not None:
-                require_unchanged(_opened(uri, stream), expected)
+                require_unchanged(place.opened(uri, stream), expected)
             try:
                 yield stream
             finally:
-                if expected is not None and not is_s3(uri):
-                    require_unchanged(_opened(uri, stream), expected)
-
-    def _stream(self, uri: str) -> BinaryIO:
-        if not is_s3(uri):
-            return local_path(uri).open("rb")
-        stream = self.s3.open(s3_path(uri), "rb", cache_type="none")
-        if stream.details["type"] != "file":
-            raise InputMissing(f"{uri} is a folder, not an object")
-        return cast("BinaryIO", stream)
+                if expected is not None:
+                    require_unchanged(place.opened(uri, stream), expected)
 
     def read(self, uri: str, *, at_most: int | None = None) -> bytes:
         """Return the whole content of a small object.
@@ -184,12 +111,10 @@ class Storage:
         Raises:
             InputCorrupt: It has more than `at_most` bytes, of which no more are fetched.
         """
-        if at_most is not None and self.stat(uri).size > at_most:
-            raise InputCorrupt(f"{uri} has more than the {at_most} bytes that it may have")
-        with self._at(uri):
-            if is_s3(uri):
-                return bytes(self.s3.cat_file(s3_path(uri)))
-            return local_path(uri).read_bytes()
+        with self._at(uri) as place:
+            if at_most is not None and place.stat(uri).size > at_most:
+                raise InputCorrupt(f"{uri} has more than the {at_most} bytes that it may have")
+            return place.read(uri)
 
     def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | BulkError]:
         """Return bytes `start` up to `end` of each object, on S3 many at a time.
@@ -199,20 +124,14 @@ class Storage:
         """
         for uri, _, _ in ranges:
             require_allowed(uri, self._settings.allowed)
-        found: list[Any] = [b""] * len(ranges)
-        asked = [place for place, (_, start, end) in enumerate(ranges) if start < end]
-        remote = [place for place in asked if is_s3(ranges[place][0])]
-        if remote:
-            uris, starts, ends = zip(*(ranges[place] for place in remote), strict=True)
-            paths = [s3_path(uri) for uri in uris]
-            parts = self.s3.cat_ranges(paths, list(starts), list(ends), on_error="return")
-            for place, part in zip(remote, parts, strict=True):
-                found[place] = part
-        for place in set(asked).difference(remote):
-            found[place] = _local_range(*ranges[place])
-        return [
-            _translated_part(uri, part) for (uri, _, _), part in zip(ranges, found, strict=True)
-        ]
+        found: list[bytes | BulkError] = [b""] * len(ranges)
+        asked = [number for number, (_, start, end) in enumerate(ranges) if start < end]
+        for place in (self._local, self._remote):
+            numbers = [number for number in asked if self._of(ranges[number][0]) is place]
+            parts = place.read_ranges([ranges[n] for n in numbers]) if numbers else []
+            for number, part in zip(numbers, parts, strict=True):
+                found[number] = _translated_part(ranges[number][0], part)
+        return found
 
     def create(self, uri: str, data: bytes) -> bool:
         """Create an object that must not exist yet, whole or not at all.
@@ -223,37 +142,23 @@ class Storage:
         Returns:
             True when this call created it, False when it was there already.
         """
-        with self._at(uri):
-            if not is_s3(uri):
-                return disk.create(local_path(uri), data)
-            if len(data) > MAX_CREATE_BYTES:
-                raise UsageError(
-                    f"{uri} would be {len(data)} bytes, above the {MAX_CREATE_BYTES} that can be "
-                    "created in one request: use smaller chunks (--chunk-rows)"
-                )
-            return not self.exists(uri) and self._put_new(uri, data)
+        with self._at(uri) as place:
+            return place.create(uri, data)
 
     def creates_once(self, uri: str) -> bool:
         """Say whether the store by itself refuses to create the object `uri`, which is there."""
-        with self._at(uri):
-            return not is_s3(uri) or not self._put_new(uri, b"")
+        with self._at(uri) as place:
+            return place.creates_once(uri)
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write an object, replacing what was there; readers see the old or the new whole."""
-        with self._at(uri):
-            if is_s3(uri):
-                self._put(uri, data)
-                return
-            disk.replace(local_path(uri), data)
+        with self._at(uri) as place:
+            place.replace(uri, data)
 
     def read_tagged(self, uri: str) -> tuple[bytes, str]:
         """Return the content of a small object, and the tag that `replace_if` wants to see."""
-        with self._at(uri):
-            if not is_s3(uri):
-                data = local_path(uri).read_bytes()
-                return data, disk.tag(data)
-            etag = self.stat(uri).etag  # asked first: an older one than the content moves nothing
-            return self.read(uri), etag
+        with self._at(uri) as place:
+            return place.read_tagged(uri)
 
     def replace_if(self, uri: str, data: bytes, tag: str) -> bool:
         """Replace an object whose content is the one that came with `tag`: compare and swap.
@@ -268,79 +173,28 @@ class Storage:
         Raises:
             InputMissing: There is no such object.
         """
-        with self._at(uri):
-            if not is_s3(uri):
-                return disk.replace_if(local_path(uri), data, tag)
-            if self.stat(uri).etag != tag:
-                return False
-            return self._put_over(uri, data, tag) or self.read(uri) == data
+        with self._at(uri) as place:
+            return place.replace_if(uri, data, tag)
 
     def swaps(self, uri: str) -> bool:
         """Say whether the store by itself compares before it swaps the object `uri`."""
-        with self._at(uri):
-            return not is_s3(uri) or not self._put_over(uri, b"", "0" * 32)
-
-    def _put_over(self, uri: str, data: bytes, etag: str) -> bool:
-        """Send a PUT that the store refuses when the object has another ETag, if it can."""
-        # Without its quotes: Ceph compares it as it comes, others take both.
-        condition = {"IfMatch": etag} if self._compares else {}
-        try:
-            self._put(uri, data, **condition)
-        except Exception as error:
-            if already_exists(error):
-                return False
-            if not (self._compares and not_implemented(error)):
-                raise
-            self._compares = False
-            return self._put_over(uri, data, etag)
-        return True
+        with self._at(uri) as place:
+            return place.swaps(uri)
 
     def upload(self, source: Path, uri: str) -> None:
         """Write a local file of any size to an object, replacing what was there."""
-        with self._at(uri):
-            if not is_s3(uri):
-                disk.copy(source, local_path(uri))
-                return
-            limit = upload_seconds(self._settings, source.stat().st_size)
-            self.s3.put_file(
-                str(source), s3_path(uri), timeout=limit, max_concurrency=UPLOAD_PARTS_AT_ONCE
-            )
-
-    def _put_new(self, uri: str, data: bytes) -> bool:
-        """Send a PUT that the store refuses when the object is there, if it can."""
-        mode = "create" if self._conditional else "overwrite"
-        try:
-            self._put(uri, data, mode=mode, chunksize=MAX_CREATE_BYTES)
-        except Exception as error:
-            if already_exists(error):
-                return False
-            if not (self._conditional and not_implemented(error)):
-                raise
-            self._conditional = False
-            return self._put_new(uri, data)
-        return True
-
-    def _put(self, uri: str, data: bytes, **options: Any) -> None:
-        limit = upload_seconds(self._settings, len(data))
-        self.s3.pipe_file(s3_path(uri), data, timeout=limit, **options)
+        with self._at(uri) as place:
+            place.upload(source, uri)
 
     def delete(self, uri: str) -> None:
         """Remove an object, or do nothing when it is not there."""
-        with self._at(uri):
-            if not is_s3(uri):
-                local_path(uri).unlink(missing_ok=True)
-                return
-            with contextlib.suppress(FileNotFoundError):
-                self.s3.rm_file(s3_path(uri))
+        with self._at(uri) as place:
+            place.delete(uri)
 
     def delete_folder(self, uri: str) -> None:
         """Remove a folder with all that lies in it, or do nothing when it is not there."""
-        if not is_s3(uri):
-            with self._at(uri), contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(local_path(uri))
-            return
-        for stat in list(self.list_objects(uri, recursive=True)):
-            self.delete(stat.uri)
+        with self._at(uri) as place:
+            place.delete_folder(uri)
 
     def remove_leftovers(self, uri: str) -> int:
         """Remove what killed writers left below the folder `uri` on disk; S3 shows nothing of it.
@@ -348,10 +202,8 @@ class Storage:
         Returns:
             How many files that was.
         """
-        if is_s3(uri):
-            return 0
-        with self._at(uri):
-            return disk.remove_leftovers(local_path(uri))
+        with self._at(uri) as place:
+            return place.remove_leftovers(uri)
 
     def probe(self, uri: str, *, room: int = 0) -> None:
         """Ask once whether the bucket or disk behind `uri` can be reached, within 10 seconds.
@@ -365,46 +217,8 @@ class Storage:
             AccessDenied: The store refuses these credentials.
             InputMissing: There is no such bucket.
         """
-        if not is_s3(uri):
-            with self._at(uri):
-                disk.probe(local_path(uri), room)
-            return
-        bucket, _ = bucket_and_key(uri)
-        quick = self._settings.model_copy(
-            update={
-                "s3_connect_timeout_seconds": PROBE_CONNECT_SECONDS,
-                "s3_read_timeout_seconds": PROBE_READ_SECONDS,
-            }
-        )
-        with self._at(uri), translated(f"s3://{bucket}", hint=self._endpoint_hint()):
-            connect_s3(quick, retries=1).call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
-
-    def _endpoint_hint(self) -> str:
-        return f" (endpoint {self._settings.s3_endpoint_url or 'of AWS'})"
-
-    @property
-    def s3(self) -> Any:
-        """The s3fs file system, made at first use."""
-        if self._s3 is None:
-            self._s3 = connect_s3(self._settings, retries=self._settings.s3_retries)
-        return self._s3
-
-
-def require_unchanged(found: ObjectStat, expected: ObjectStat) -> None:
-    """Raise InputChanged when an object is not the one that was planned."""
-    if (found.size, found.etag) != (expected.size, expected.etag):
-        raise InputChanged(
-            f"{expected.uri} changed since the job was planned: size {expected.size} → "
-            f"{found.size}, ETag {expected.etag} → {found.etag}"
-        )
-
-
-def _s3_stat(uri: str, size: int, etag: str) -> ObjectStat:
-    return ObjectStat(uri=uri, size=size, etag=etag.strip('"'))
-
-
-def _s3_details(details: dict[str, Any]) -> ObjectStat:
-    return _s3_stat(f"s3://{details['name']}", details["size"], details["ETag"])
+        with self._at(uri) as place:
+            place.probe(uri, room=room)
 
 
 def _translated_part(uri: str, part: bytes | Exception) -> bytes | BulkError:
@@ -415,51 +229,3 @@ def _translated_part(uri: str, part: bytes | Exception) -> bytes | BulkError:
             raise part
     except BulkError as error:
         return error
-
-
-def _local_range(uri: str, start: int, end: int) -> bytes | Exception:
-    try:
-        with local_path(uri).open("rb") as stream:
-            stream.seek(start)
-            return stream.read(end - start)
-    except OSError as error:
-        return error
-
-
-def _list_local(
-    folder: Path, *, recursive: bool, above: tuple[Path, ...] = ()
-) -> Iterator[ObjectStat]:
-    """Yield by name, links followed; what vanishes meanwhile, as writers' files do, is left out."""
-    with os.scandir(folder) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
-    for entry in entries:
-        path = Path(entry.path)
-        if not entry.is_dir():
-            found = None
-            with contextlib.suppress(FileNotFoundError):
-                found = _local_status(path, entry.stat()) if entry.is_file() else None
-            if found is not None:
-                yield found
-        elif recursive and not _leads_back(entry, (*above, folder)):
-            yield from _list_local(path, recursive=True, above=(*above, folder))
-
-
-def _leads_back(entry: os.DirEntry[str], above: tuple[Path, ...]) -> bool:
-    """Say whether a folder is a link to one that it lies in."""
-    return entry.is_symlink() and any(os.path.samefile(entry.path, f) for f in above)
-
-
-def _opened(uri: str, stream: Any) -> ObjectStat:
-    """Return what a stream reads from, whatever lies at its name by now."""
-    if is_s3(uri):
-        return _s3_details(stream.details)
-    return _local_status(local_path(uri), os.fstat(stream.fileno()))
-
-
-def _local_stat(path: Path) -> ObjectStat:
-    return _local_status(path, path.stat())
-
-
-def _local_status(path: Path, status: os.stat_result) -> ObjectStat:
-    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
-    return ObjectStat(uri=str(path.absolute()), size=status.st_size, etag=etag)

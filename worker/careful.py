@@ -10,8 +10,9 @@ from dataclasses import replace
 from schemas.chunks import Chunk
 from schemas.errors import RowError
 from schemas.job import Manifest
+from schemas.objects import ObjectStat
 from schemas.parquet import open_parquet
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 from schemas.trail import PIECE_ROWS, WRITING, Place, Trail, pieces
 from worker.reader import Window, read_windows
 from worker.result_rows import TokenizedWindow, tokenize, window_samples

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from schemas.chunks import Chunk
 from schemas.errors import InputChanged, InputCorrupt, SchemaMismatch
 from schemas.job import InputFile
+from schemas.objects import ObjectStat
 from schemas.parquet import corrupt, decoding, open_parquet
-from schemas.storage import ObjectStat, Storage
+from schemas.storage import Storage
 from worker.texts import Texts, as_bytes, byte_lengths, texts_of
 
 # Rows scored together: the engine sorts them by length, and some thousands are enough to leave

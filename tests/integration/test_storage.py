@@ -28,7 +28,8 @@ from schemas.errors import (
     StorageUnavailable,
     UsageError,
 )
-from schemas.storage import MAX_CREATE_BYTES, Storage
+from schemas.s3_objects import MAX_CREATE_BYTES
+from schemas.storage import Storage
 from support.flaky_s3 import flaky_gateway
 from support.s3 import S3Bucket
 

@@ -13,7 +13,7 @@ from producer.footers import Footer
 from producer.plan import MAX_ROWS_FACTOR, Plan, make_plan
 from schemas.chunks import Chunk
 from schemas.errors import UsageError
-from schemas.storage import ObjectStat
+from schemas.objects import ObjectStat
 
 Groups = list[tuple[int, int]]  # rows and text bytes of each row group of a file
 
