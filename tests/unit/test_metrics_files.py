@@ -30,6 +30,15 @@ def test_every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
         assert rule["annotations"]["runbook_url"] == link
 
 
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    text = monitoring.RULES.with_name("rules.test.yml").read_text(encoding="utf-8")
+    cases = [case for test in yaml.safe_load(text)["tests"] for case in test["alert_rule_test"]]
+    alerts = {rule["alert"] for rule in monitoring.rules() if "alert" in rule}
+
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == alerts
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == alerts
+
+
 @pytest.fixture
 def promtool() -> str:
     found = shutil.which("promtool")
