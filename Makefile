@@ -29,7 +29,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := schemas producer worker $(wildcard tests benchmarks)
 
-# One environment, three stamps: torch, then either the demo's extras or everything.
+# One environment, three stamps: torch, then either the demo's extras or everything. Of the modules
+# a tenth is ever imported, and compiled then.
 TORCH_STAMP := .venv/.installed-torch
 DEMO_STAMP := .venv/.installed-demo
 TEST_STAMP := .venv/.installed-test
@@ -126,15 +127,15 @@ distclean: clean ## Remove .venv as well
 $(TORCH_STAMP): constraints.txt
 	@test -n "$(PYTHON)" || { echo "bulkscore needs python 3.11 or newer on the PATH" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install -c constraints.txt '$(TORCH)'
+	$(PIP) install --no-compile -c constraints.txt '$(TORCH)'
 	@touch $@
 
 $(DEMO_STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[worker,train,local]'
+	$(PIP) install --no-compile -c constraints.txt -e '.[worker,train,local]'
 	@touch $@
 
 $(TEST_STAMP): $(TORCH_STAMP) pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[test]'
+	$(PIP) install --no-compile -c constraints.txt -e '.[test]'
 	@touch $@
 
 $(CHECKOV_STAMP):

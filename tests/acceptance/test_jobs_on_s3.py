@@ -130,6 +130,7 @@ def test_a_chunk_that_fails_twice_and_then_works_is_scored(
     assert len(result_rows(s3_bucket)) == FILES * ROWS
 
 
+@pytest.mark.slow
 def test_a_chunk_that_always_fails_is_buried_shown_and_reprocessed_once_the_cause_is_mended(
     gateway: FlakyGateway, s3_bucket: S3Bucket, redis_url: str
 ) -> None:

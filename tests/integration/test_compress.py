@@ -270,6 +270,7 @@ sys.exit(ends != [signal.SIGKILL] * 3)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_speed")
 def test_the_same_command_starts_anew_after_it_was_killed_in_search_or_in_publishing(
     model: Path, data: Path, tmp_path: Path, run: Compress, monkeypatch: pytest.MonkeyPatch

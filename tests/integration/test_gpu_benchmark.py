@@ -42,6 +42,7 @@ def test_it_measures_a_few_documents_on_the_cpu(tmp_path: Path) -> None:
     assert "of peak" in printed
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_that_nothing_was_measured() -> None:
     done = run()
 

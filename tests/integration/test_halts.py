@@ -66,7 +66,7 @@ def test_a_halted_job_says_why_to_whoever_asks_and_goes_on_once_it_is_mended(
     assert "halted: " not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["wait", "submit --wait"])
+@pytest.mark.parametrize("command", [pytest.param("wait", marks=pytest.mark.slow), "submit --wait"])
 def test_following_a_halted_job_ends_with_3_when_its_output_cannot_be_read(
     job_bench: JobBench, command: str
 ) -> None:

@@ -310,6 +310,7 @@ def test_a_task_whose_worker_stops_or_is_killed_is_taken_again_and_goes_on(fleet
     assert "goes on from checkpoint-" in fleet.tasks.log(task_id)
 
 
+@pytest.mark.slow
 def test_a_task_that_redis_has_lost_is_found_on_the_object_store(
     fleet: Fleet, valkey: ValkeyServer, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

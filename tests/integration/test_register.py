@@ -130,6 +130,7 @@ def test_what_cannot_be_registered_leaves_no_version(
     assert registry.versions("m") == []
 
 
+@pytest.mark.slow
 def test_training_registers_under_a_name_and_writes_to_a_path(cache: Path, tmp_path: Path) -> None:
     base = tiny_model(tmp_path / "base")
     data = tmp_path / "data.csv"

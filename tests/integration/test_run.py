@@ -124,6 +124,7 @@ def test_a_job_that_is_complete_is_not_scored_again(bench: Bench) -> None:
     assert bench.parts() == before
 
 
+@pytest.mark.slow
 def test_the_same_output_for_another_corpus_is_refused(bench: Bench) -> None:
     bench.write("small.parquet", 4 * CHUNK_ROWS)
     bench.run()

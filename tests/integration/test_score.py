@@ -20,6 +20,7 @@ def score(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[by
     return subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_texts_from_the_command_line_get_a_line_each(model: Path) -> None:
     done = score("--model", str(model), "a delightful story", "dull", "  ")
 

@@ -124,6 +124,7 @@ def test_a_folder_that_is_not_empty_is_never_written_to(data: Path, tmp_path: Pa
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_metrics_on_stdout_and_progress_on_stderr(
     data: Path, tmp_path: Path
 ) -> None:
