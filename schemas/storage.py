@@ -32,6 +32,11 @@ class Storage:
         """The s3fs file system."""
         return self._remote.fs
 
+    @property
+    def for_own_files(self) -> "Storage":
+        """The same door without the allow-list: for files that this process has made itself."""
+        return Storage(self._settings.model_copy(update={"allowed_uris": ""}))
+
     def _of(self, uri: str) -> Objects:
         return self._remote if is_s3(uri) else self._local
 

@@ -8,14 +8,17 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from schemas.errors import ExitCode
 from support.corpora import make_table, write_table
 from support.manifests import K8S, build, named
+from support.models import LABELS
 from support.pods import Cluster, Container
 from support.processes import CompletedCli, RunningCli, wait_until
-from support.servers import ValkeyServer
+from support.sentences import sentences
+from support.servers import MotoServer, ValkeyServer
 from support.texts import ordinary_texts
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -88,6 +91,25 @@ def test_the_nightly_job_is_one_however_often_it_is_started(
     wait_until((folders[0] / "_SUCCESS").exists, START_SECONDS, message=str(running["worker"][1]))
 
 
+def test_the_dashboard_is_behind_its_login_and_is_the_user_of_redis_that_it_should_be(
+    cluster: Cluster,
+) -> None:
+    container = cluster.container("Deployment", "bulkscore-flower")
+    with container.start() as process:
+        for name in ("readinessProbe", "livenessProbe"):
+            wait_until(partial(container.probe, name), START_SECONDS, message=lambda: str(process))
+        without = {path: container.status(path) for path in ("/", "/api/workers", "/metrics")}
+        with cluster.redis.client() as client:
+            users = {c["user"] for c in client.client_list()} - {"default"}
+            logged = client.acl_log()
+        code = process.terminate(container.grace_seconds)
+
+    assert without == {"/": 401, "/api/workers": 401, "/metrics": 401}, process
+    assert "flower" in users
+    assert [entry for entry in logged if entry["username"] == "flower"] == []
+    assert code == 0, process
+
+
 def test_the_janitor_comes_to_an_end(cluster: Cluster) -> None:
     done = run(cluster, "bulkscore-janitor")
 
@@ -124,6 +146,30 @@ def test_a_worker_hands_its_chunk_back_within_the_grace_of_its_pod(
     with cluster.redis.client() as client:
         assert client.hlen("unacked") == 0
     assert not (cluster.data / "scored/job=bulkscore-nightly-3/_SUCCESS").exists()
+
+
+def test_the_training_job_registers_the_model_that_its_settings_name(
+    tmp_path: Path, moto_s3: MotoServer, valkey: ValkeyServer, bench_model: Path
+) -> None:
+    lake, models = (moto_s3.create_bucket(f"example-{name}") for name in ("lake", "models"))
+    files = models.filesystem()
+    files.put(f"{bench_model}/", "example-models/bases/minilm/", recursive=True)
+    for name, rows in (("train", 64), ("test", 32)):
+        texts = sentences(rows, seed=rows).with_columns(
+            pl.col("label").replace_strict([0, 1], LABELS, return_dtype=pl.String)
+        )
+        texts.write_parquet(tmp_path / f"{name}.parquet")
+        files.put(str(tmp_path / f"{name}.parquet"), f"example-lake/labelled/{name}.parquet")
+    settings = {**lake.env, "OMP_NUM_THREADS": "1"}
+    cluster = Cluster(build(K8S / "overlays/prod"), valkey, tmp_path, settings)
+    container = cluster.container("CronJob", "bulkscore-train")
+
+    with container.start() as process:
+        code = process.wait(START_SECONDS)
+
+    assert code == 0, str(process)
+    registered = process.stderr.strip().rpartition("registered sentiment@")[2]
+    assert files.exists(f"example-models/registry/sentiment/versions/{registered}/manifest.json")
 
 
 def test_the_reconciler_ends_in_order(

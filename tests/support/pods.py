@@ -19,6 +19,8 @@ from support.processes import RunningCli, start_cli
 from support.servers import ValkeyServer
 
 _VARIABLE = re.compile(r"\$\((\w+)\)")
+# What a container listens with, as the variables for its port and address begin.
+_LISTENERS = ("BULKSCORE_HTTP", "BULKSCORE_FLOWER")
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,14 @@ class Container:
     args: list[str]
     env: dict[str, str]
     run_dir: Path
+    work_dir: Path | None = None
+    port: int | None = None
 
     def start(self, *more: str) -> AbstractContextManager[RunningCli]:
         """Start it, with further arguments, and with the grace of its pod to end in."""
-        return start_cli(*self.args, *more, env=self.env, stop_timeout=self.grace_seconds)
+        return start_cli(
+            *self.args, *more, env=self.env, cwd=self.work_dir, stop_timeout=self.grace_seconds
+        )
 
     @property
     def grace_seconds(self) -> float:
@@ -43,12 +49,20 @@ class Container:
     def probe(self, name: str) -> bool:
         """Return what the kubelet would see: whether the answer is below 400."""
         path = self.spec[name]["httpGet"]["path"]
-        url = f"http://127.0.0.1:{self.env['BULKSCORE_HTTP_PORT']}{path}"
+        status = self.status(path, timeout=self.spec[name].get("timeoutSeconds", 1))
+        return status is not None and status < 400
+
+    def status(self, path: str, *, timeout: float = 10.0) -> int | None:
+        """Return the status of the answer to a GET without a login, None without an answer."""
         try:
-            with urllib.request.urlopen(url, timeout=self.spec[name].get("timeoutSeconds", 1)):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=timeout
+            ) as r:
+                return int(r.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
 
 
 @dataclass
@@ -62,7 +76,9 @@ class Cluster:
     _pods: int = 0
 
     def __post_init__(self) -> None:
-        """Give Redis the users of the manifests, with the passwords of the manifests."""
+        """Give Redis the users and passwords of the manifests, where these bring one along."""
+        if all(o["kind"] != "StatefulSet" for o in self.objects):
+            return
         passwords = self._secret("redis-passwords")
         users = self._data("ConfigMap", "redis-users")["users.acl"]
         with self.redis.client() as client:
@@ -91,10 +107,20 @@ class Cluster:
         args = [_moved(_expanded(word, env), mounts) for word in spec["args"]]
         env = {name: _moved(value, mounts) for name, value in env.items()}
         env["TMPDIR"] = str(mounts["/tmp"])
-        if "BULKSCORE_HTTP_PORT" in env:
-            env |= {"BULKSCORE_HTTP_PORT": str(free_port()), "BULKSCORE_HTTP_ADDRESS": "127.0.0.1"}
-        run_dir = mounts.get("/run/bulkscore", self.folder)
-        return Container(pod, spec, args, {**env, **self.settings}, run_dir)
+        port = None
+        for listener in _LISTENERS:
+            if f"{listener}_ADDRESS" in env:
+                port = free_port()
+                env |= {f"{listener}_PORT": str(port), f"{listener}_ADDRESS": "127.0.0.1"}
+        return Container(
+            pod,
+            spec,
+            args,
+            {**env, **self.settings},
+            run_dir=mounts.get("/run/bulkscore", self.folder),
+            work_dir=mounts.get(spec.get("workingDir")),
+            port=port,
+        )
 
     def _environment(self, spec: Object, labels: Mapping[str, str]) -> dict[str, str]:
         env: dict[str, str] = {}

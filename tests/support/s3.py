@@ -69,11 +69,13 @@ class S3Bucket:
         }
 
 
-def create_bucket(endpoint_url: str, access_key: str, secret_key: str) -> S3Bucket:
-    """Create an empty bucket with a name that no other test has."""
+def create_bucket(
+    endpoint_url: str, access_key: str, secret_key: str, name: str | None = None
+) -> S3Bucket:
+    """Create an empty bucket, with a name that no other test has when none is given."""
     bucket = S3Bucket(
         endpoint_url=endpoint_url,
-        name=f"test-{uuid.uuid4().hex}",
+        name=name or f"test-{uuid.uuid4().hex}",
         access_key=access_key,
         secret_key=secret_key,
     )

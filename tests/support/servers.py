@@ -112,9 +112,9 @@ class MotoServer(Daemon):
         program = [sys.executable, "-m", "moto.server"]
         super().__init__("moto", directory, [*program, "-H", "127.0.0.1", "-p", str(self.port)])
 
-    def create_bucket(self) -> S3Bucket:
-        """Create an empty bucket with a unique name."""
-        return create_bucket(self.endpoint_url, self.access_key, self.secret_key)
+    def create_bucket(self, name: str | None = None) -> S3Bucket:
+        """Create an empty bucket, with a unique name when none is given."""
+        return create_bucket(self.endpoint_url, self.access_key, self.secret_key, name)
 
     def _wait_until_ready(self) -> None:
         wait_for_port(self, self.port, START_SECONDS)

@@ -76,6 +76,7 @@ def test_the_door_to_objects_keeps_to_them(tmp_path: Path) -> None:
         with pytest.raises(LocationRefused):
             use()
     assert not (tmp_path / "other").exists()
+    assert storage.for_own_files.create(outside, b"")
 
 
 def test_a_manifest_is_not_read_whatever_its_size(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def deliver(
             card=str(model / CARD),
             documents={COMPRESSION: (model / COMPRESSION).read_bytes()},
             texts=texts,
+            source=registry.storage.for_own_files,
         )
         return made.ref
     if not isinstance(out, FolderOut):

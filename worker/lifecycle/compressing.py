@@ -39,8 +39,9 @@ class Compressor:
         self._task = task
         require_compressible(task.pin, task.store.fetch(task.pin), task.request)
         self.data = read_labelled(task.storage, task.request.data, task.request.columns)
-        store = ModelStore(task.storage, task.scratch / "cache")
-        self._judge = Judge(task.storage, store, self.data, task.how, task.request.metric)
+        files = task.storage.for_own_files
+        store = ModelStore(files, task.scratch / "cache")
+        self._judge = Judge(files, store, self.data, task.how, task.request.metric)
         self._metric = self._judge.metric_of(task.pin)
         self._tries: list[Record] = []
 

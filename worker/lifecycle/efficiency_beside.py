@@ -114,7 +114,7 @@ def _say(line: bytes) -> None:
 def main() -> None:
     """Measure what stdin says, and print it as JSON."""
     asked = json.loads(sys.stdin.readline())
-    how, folder, storage = Settings(**asked["how"]), Path(asked["folder"]), Storage()
+    how, folder, storage = Settings(**asked["how"]), Path(asked["folder"]), Storage().for_own_files
     store = ModelStore(storage, Path(asked["cache_dir"]))
     model = loaded(store, pin_model(storage, str(folder)), how)
     found = efficiency_of(

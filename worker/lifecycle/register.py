@@ -41,6 +41,7 @@ def register(
     alias: str | None = None,
     documents: Mapping[str, bytes] | None = None,
     texts: Sequence[str] = (),
+    source: Storage | None = None,
 ) -> VersionManifest:
     """Register the model at `path`, and return its version.
 
@@ -55,11 +56,12 @@ def register(
         alias: An alias to move to it.
         documents: What else is to be kept with it, by file name.
         texts: What to compare lower precisions with fp32 on, if anything.
+        source: The door to `path`, `metrics` and `card`; the registry's when left out.
 
     Raises:
         BulkError: As `pin_model`, `load_model`, `publish` and `Registry.move`.
     """
-    storage = registry.storage
+    storage = source or registry.storage
     pin = pin_model(storage, path, registry.root)
     before = registry.alias(name, alias) if alias else None
     settings = load(WorkerSettings)

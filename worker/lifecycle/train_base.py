@@ -102,7 +102,7 @@ def fetch_base(
         return describe_base(store.fetch(pin), ref, version, parent=version)
     uri = canonical(ref)
     folder = _fetched(storage, uri, scratch / "base") if is_s3(uri) else local_path(uri)
-    if not folder.is_dir():
+    if not (folder.is_dir() if is_s3(uri) else storage.is_folder(uri)):
         what = "is a file: give the folder that holds it" if folder.exists() else "does not exist"
         raise InputMissing(
             f"model {ref} {what}; a base is a folder or s3:// prefix, NAME@VERSION in the "

@@ -74,6 +74,7 @@ class RegistryOut:
             parent=parent,
             card=str(work.finished / CARD),
             documents={CURVES: (work.finished / CURVES).read_bytes()},
+            source=self._registry.storage.for_own_files,
         )
         say(f"registered {made.ref}")
 

@@ -185,7 +185,7 @@ def _tested(metrics: Metrics, folder: Path, test: Examples, seed: int) -> Metric
     from worker.engine.loading import load_engine
     from worker.tokenizer import Tokenizer
 
-    pin = pin_model(Storage(), str(folder))
+    pin = pin_model(Storage().for_own_files, str(folder))
     encoded = Tokenizer(folder, pin.max_length).encode(test.texts)
     usable = np.flatnonzero(~encoded.failed)
     logits = np.full((len(test), len(pin.labels)), np.nan, dtype=np.float32)
@@ -233,6 +233,7 @@ def _warn(recipe: Recipe, rows: Rows, names: Sequence[str], storage: Storage, ba
     from worker.lifecycle.profile import TokensOf, profile_of
 
     tokens = TokensOf(model=str(base.folder), max_length=recipe.max_length)
-    for warning in profile_of(storage, rows.train, rows.test, tokens).warnings:
+    files = storage.for_own_files
+    for warning in profile_of(files, rows.train, rows.test, tokens).warnings:
         say(f"warning: {warning}")
     warn(rows, names)
