@@ -28,7 +28,7 @@ SAME_ROWS = frozenset(
     {
         *("inputs", "output", "model", "further_models", "canary"),
         *("chunk_rows", "token_budget", "priority"),
-        *("skip_bad_files", "max_row_errors", "max_dead_chunks"),
+        *("skip_bad_files", "max_row_errors", "max_dead_chunks", "drift_reference"),
     }
 )
 
@@ -72,12 +72,14 @@ class Coverage:
         states: The state of each: NEW, CHANGED (the last job held it with another size or ETag)
             and LEFT (the last job ended without scoring all of it) are to be scored.
         jobs: How many jobs the collection has, those that make other rows included.
+        last: Output of the job that was created last, None in an empty collection.
         holders: The jobs that cover files, with the state of these, in the order of creation.
     """
 
     files: Sequence[ObjectStat]
     states: Sequence[FileState]
     jobs: int
+    last: str | None
     holders: Sequence[tuple[str, FileState]]
 
     def in_state(self, *states: FileState) -> list[ObjectStat]:
@@ -118,10 +120,10 @@ def cover(storage: Storage, collection: str, key: RowsKey, files: Sequence[Objec
     """
     asked = {file.uri: (file.size, file.etag) for file in files}
     last: dict[str, tuple[Holder, FileState]] = {}
-    jobs = 0
+    made: list[Holder] = []
     for job in _jobs(storage, collection, key):
-        jobs += 1
         holder = Holder(job.created_at, job.output)
+        made.append(holder)
         for file, state in zip(job.files, job.states, strict=True):
             if file.uri in asked and (file.uri not in last or last[file.uri][0] < holder):
                 same = asked[file.uri] == (file.size, file.etag)
@@ -134,7 +136,8 @@ def cover(storage: Storage, collection: str, key: RowsKey, files: Sequence[Objec
     return Coverage(
         files=files,
         states=states,
-        jobs=jobs,
+        jobs=len(made),
+        last=max(made).output if made else None,
         holders=[(holder.output, state) for holder, state in ordered],
     )
 

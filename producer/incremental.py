@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from producer.coverage import Coverage, FileState, cover, rows_key
+from producer.drift_own import PREVIOUS
 from producer.footers import Progress
 from producer.inventory import Inventory, all_bad, list_corpus, read_corpus
 from producer.manifest import create_job
@@ -95,6 +96,8 @@ def create_increment(
         files = [footer.file for footer in found.footers]
         job_id = job_id or _job_id(spec, models, coverage.jobs, files)
         job = _in_collection(spec, job_id)
+        if spec.drift_reference == PREVIOUS:
+            job = job.model_copy(update={"drift_reference": coverage.last})
         manifest = create_job(storage, job, *models, job_id=job_id, inventory=found)
         return Created(manifest=manifest, increment=increment, under_way=under_way)
     if not coverage.holders:

@@ -15,7 +15,7 @@ from schemas import __version__, layout
 from schemas.chunks import sha256_of
 from schemas.errors import ManifestMissing, OutputTaken, UsageError
 from schemas.job import (
-    BUDGETS,
+    NOT_IDENTITY,
     InputFile,
     JobId,
     JobSpec,
@@ -195,7 +195,7 @@ def _differences(existing: Manifest, spec: JobSpec, models: Sequence[ModelPin]) 
     digest = models_digest(models)
     if spec_digest(existing.spec, existing.model_digest) == spec_digest(spec, digest):
         return []
-    left_out = ("model", "further_models", *BUDGETS)
+    left_out = ("model", "further_models", *NOT_IDENTITY)
     fields = [name for name in JobSpec.model_fields if name not in left_out]
     differs = [name for name in fields if getattr(existing.spec, name) != getattr(spec, name)]
     if existing.model_digest != digest:

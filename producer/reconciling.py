@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from producer.deployment import Deployment
+from producer.drift_janitor import DriftJanitor
 from producer.queue_metrics import QueueMetrics
 from schemas.election import LONGEST_WORK_SECONDS
 from schemas.errors import BrokerRefused, BrokerUnavailable
@@ -23,6 +24,8 @@ LOOK_SECONDS = 5.0
 # A pass may take as long as the election lets it; beyond that, and some, the loop hangs.
 HUNG_SECONDS = LONGEST_WORK_SECONDS + 60.0
 STOP_SECONDS = 20.0
+# The loops that must not hang; that of drift may read a large result for long.
+FEEDERS = ("reconciler", "task-reconciler")
 
 
 class _Stop(threading.Event):
@@ -57,13 +60,14 @@ def reconcile_forever(deployment: Deployment, endpoint: EndpointSettings) -> Non
     loops = {
         "reconciler": _of_jobs(deployment).run_forever,
         "task-reconciler": _of_tasks(deployment).run_forever,
+        "drift": DriftJanitor(deployment.ledger, deployment.storage).run_forever,
     }
     stops = {name: _Stop() for name in loops}
     threads = [
         threading.Thread(target=loop, args=(stops[name],), name=name, daemon=True)
         for name, loop in loops.items()
     ]
-    with serving(endpoint, _probes(stops)):
+    with serving(endpoint, _probes({name: stops[name] for name in FEEDERS})):
         for thread in threads:
             thread.start()
         metrics.look()

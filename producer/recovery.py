@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from producer.budgets import change_budgets
 from producer.deployment import Deployment
+from producer.drift_janitor import DriftJanitor
 from schemas import layout
 from schemas.errors import UsageError
 from schemas.job import ErrorBudget, Manifest
@@ -50,7 +51,7 @@ def take_up(
 def reconcile(
     deployment: Deployment, job_id: str | None, *, outputs: Sequence[str] = ()
 ) -> list[Pass]:
-    """Make one pass over all jobs that have not ended, or over one.
+    """Make one pass over all jobs that have not ended, or over one, and tell what drift is due.
 
     Args:
         deployment: Where Redis and the object store are.
@@ -66,4 +67,6 @@ def reconcile(
         bring_back(deployment.storage, deployment.ledger, manifest)
     if job_id is not None:
         deployment.ledger.status(job_id)
-    return deployment.reconciler.run_once(only=job_id)
+    passes = deployment.reconciler.run_once(only=job_id)
+    DriftJanitor(deployment.ledger, deployment.storage).look(only=job_id)
+    return passes

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from producer.deployment import Deployment
+from producer.drift_own import with_reference
 from producer.footers import Progress as FooterProgress
 from producer.incremental import Created
 from producer.job_report import status_from_storage
@@ -49,6 +50,7 @@ def create(
     """
     spec = occasion.dated(spec)
     models = pin(deployment, spec)
+    spec = with_reference(deployment, spec, models, incremental=occasion.incremental)
     return create_job(deployment, spec, models, occasion=occasion, progress=progress)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from producer.deployment import Deployment
+from producer.drift_own import with_reference
 from producer.footers import Progress
 from producer.incremental import Created, Increment, create_increment
 from producer.manifest import create_job
@@ -58,6 +59,7 @@ def submit(
     deployment.require_broker()
     spec = occasion.dated(spec)
     models = pin(deployment, spec)
+    spec = with_reference(deployment, spec, models, incremental=occasion.incremental)
     job_id = occasion.job_id(spec, models_digest(models))
     if job_id is not None:
         output = layout.job_folder(spec.output, job_id) if occasion.incremental else spec.output

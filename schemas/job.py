@@ -28,6 +28,8 @@ LongText = Literal["truncate", "windows", "windows-max"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 # The fields of a spec, and of a generation, that hold an error budget.
 BUDGETS: Final = ("max_row_errors", "max_dead_chunks")
+# Those that say nothing of what a job does: with others it is the same job.
+NOT_IDENTITY: Final = (*BUDGETS, "drift_reference")
 # Rows per chunk unless --chunk-rows says otherwise: some tens of seconds of work for a small
 # encoder on a CPU, a second or two on a GPU.
 DEFAULT_CHUNK_ROWS = 2_000
@@ -65,7 +67,8 @@ class JobSpec(Record):
     `further_models` and `model_names`, one name for each model, are there only in a job of several
     models: whoever knows of one model alone refuses such a job, and reads all others. With a
     `canary` there is one further model, without a name of its own: it scores a sample of the rows,
-    and what becomes of them is decided by the first model alone.
+    and what becomes of them is decided by the first model alone. `drift_reference` is the output of
+    the job to tell drift against.
     """
 
     inputs: tuple[str, ...] = Field(min_length=1)
@@ -86,6 +89,7 @@ class JobSpec(Record):
     max_dead_chunks: ErrorBudget | None = None
     priority: Priority = "normal"
     canary: Canary | None = Field(default=None, exclude_if=not_)
+    drift_reference: str | None = Field(default=None, exclude_if=not_)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -206,8 +210,9 @@ def spec_digest(spec: JobSpec, model_digest: str) -> str:
     """Return what makes two jobs the same job: the spec with `models_digest` for its models.
 
     Error budgets are left out: they say when to stop, not what to do, and may be changed later.
-    So are defaults, for a field that is added later to change no digest.
+    So is the reference for drift, which is looked at after the end, and so are defaults, for a
+    field that is added later to change no digest.
     """
     models = {"model": model_digest, "further_models": ()}
-    same = spec.model_copy(update={**models, **dict.fromkeys(BUDGETS)})
+    same = spec.model_copy(update={**models, **dict.fromkeys(NOT_IDENTITY)})
     return hashlib.sha256(same.model_dump_json(exclude_defaults=True).encode()).hexdigest()

@@ -300,6 +300,21 @@ class Ledger:
         with broker_errors(self._url):
             return sorted(self._redis.smembers(f"{self._prefix}active"))
 
+    def await_drift(self, job_id: str) -> None:
+        """Note that the drift of a job is to be told when it has ended."""
+        with broker_errors(self._url):
+            self._redis.sadd(f"{self._prefix}drift", job_id)
+
+    def awaiting_drift(self) -> list[str]:
+        """Return the ids of the jobs whose drift is to be told."""
+        with broker_errors(self._url):
+            return sorted(self._redis.smembers(f"{self._prefix}drift"))
+
+    def drift_told(self, job_id: str) -> None:
+        """Note that there is no drift to be told any more."""
+        with broker_errors(self._url):
+            self._redis.srem(f"{self._prefix}drift", job_id)
+
     def status(self, job_id: str) -> JobStatus:
         """Return where a job is.
 

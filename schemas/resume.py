@@ -50,6 +50,8 @@ def resume(storage: Storage, ledger: Ledger, manifest: Manifest) -> Resumed:
         restored = _restore(storage, ledger, manifest, found)
     else:
         _settle(storage, ledger, manifest, found, known)
+    if manifest.spec.drift_reference is not None:
+        ledger.await_drift(manifest.job_id)
     return Resumed(
         restored=restored,
         succeeded=len(found.results),

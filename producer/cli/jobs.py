@@ -177,4 +177,6 @@ def model_facts(manifest: "Manifest") -> dict[str, object]:
         facts[f"labels{name}"] = ", ".join(model.labels)
     if canary := manifest.spec.canary:
         facts["canary scores"] = f"{canary.percent:g} % of the rows, drawn by seed {canary.seed}"
+    if reference := manifest.spec.drift_reference:
+        facts["drift against"] = reference
     return facts

@@ -7,7 +7,7 @@ import typer
 
 from producer.cli.options import Json, OutputArgument
 from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
-from schemas.errors import UsageError
+from schemas.errors import BulkError, UsageError
 
 if TYPE_CHECKING:
     from producer.compare_record import Comparison
@@ -20,7 +20,7 @@ Reference = Annotated[
     typer.Option(
         "--reference",
         metavar="JOB",
-        help="A job, by id or output, to tell drift against.",
+        help="A job, by id or output, to tell drift against; the job's own when left out.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ def report(
 ) -> None:
     """Print the account of a job, a table of its labels, and how far its models agree.
 
-    Of a job that has not ended: what there is so far. With --reference: the stability index of
+    Of a job that has not ended: what there is so far. With a reference: the stability index of
     labels, scores, lengths and unknown tokens as well, below 0.1 no drift, from 0.25 a large one.
 
     Example: bulkscore report s3://lake/scored
@@ -55,12 +55,13 @@ def report(
     from schemas.locations import canonical
     from schemas.manifest import read_manifest
 
-    if record and reference is None:
-        raise UsageError("--record keeps the drift against a job: give its --reference")
     deployment = Deployment.from_environment()
     deployment.require_storage(output)
     storage = deployment.storage
     manifest = read_manifest(storage, canonical(output))
+    own = manifest.spec.drift_reference
+    if record and reference is None and own is None:
+        raise UsageError("--record keeps the drift against a job: give its --reference")
     has_ended = storage.exists(layout.summary(manifest.spec.output))
     summary = read_summary(storage, manifest.spec.output) if has_ended else None
     if record and summary is None:
@@ -68,10 +69,16 @@ def report(
     labels = count_labels(storage, manifest)
     comparisons = compare_models(storage, manifest)
     drift = None
-    if reference is not None:
-        drift = drift_between(storage, find_manifest(deployment, reference), manifest)
+    if reference is not None or record:
+        against = find_manifest(deployment, reference or own or "")
+        drift = drift_between(storage, against, manifest)
         if record:
             summary = record_drift(storage, manifest, drift)
+    elif own is not None:
+        try:
+            drift = drift_between(storage, read_manifest(storage, own), manifest)
+        except BulkError as error:
+            say(f"drift is not told: {error}")
     if as_json:
         found = {"job_id": manifest.job_id, "summary": summary, "labels": labels}
         print_json({**found, "comparisons": comparisons, "drift": drift})

@@ -11,7 +11,7 @@ import typer
 from producer.cli.option_groups import with_groups
 from producer.cli.options import JobIdOption, Json, Output
 from producer.cli.progress_display import display
-from producer.cli.schedule import Incremental, LogicalDate
+from producer.cli.schedule import DriftReference, Incremental, LogicalDate
 from producer.cli.scoring_options import ScoringOptions
 from producer.cli.stops import way_on_with_run
 from producer.cli.submission import FooterProgress, print_submission
@@ -57,6 +57,7 @@ def run(
     job_id: JobIdOption = None,
     logical_date: LogicalDate = None,
     incremental: Incremental = False,
+    reference: DriftReference = None,
     device: Device = None,
     workers: Workers = 1,
     reprocess: Annotated[
@@ -84,7 +85,7 @@ def run(
     require_worker()
     started_for = occasion(job_id=job_id, logical_date=logical_date, incremental=incremental)
     deployment = Deployment.from_environment()
-    spec = scoring.spec(output)
+    spec = scoring.spec(output, drift_reference=reference)
     machine = Machine(workers=workers, device=device, log=None)
 
     def score(manifest: "Manifest", tell: "Callable[[Submission], None]") -> "Progress | None":

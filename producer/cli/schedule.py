@@ -35,6 +35,18 @@ Incremental = Annotated[
     ),
 ]
 
+DriftReference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        metavar="JOB",
+        help="A job, by id or output, to tell drift against when this one has ended; with "
+        "--incremental also `previous`, the job of the collection before it.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+
 
 def say_increment(increment: "Increment") -> None:
     """Tell what was new to a collection, and what was passed over."""

@@ -182,7 +182,13 @@ class ScoringOptions:
         ),
     ] = False
 
-    def spec(self, output: str, *, priority: "Priority" = "normal") -> "JobSpec":
+    def spec(
+        self,
+        output: str,
+        *,
+        priority: "Priority" = "normal",
+        drift_reference: str | None = None,
+    ) -> "JobSpec":
         """Return the spec of the job that is asked for, with locations made absolute.
 
         Raises:
@@ -214,4 +220,5 @@ class ScoringOptions:
             max_dead_chunks=parse_error_budget("--max-dead-chunks", self.max_dead_chunks),
             priority=priority,
             canary=canary,
+            drift_reference=drift_reference,
         )

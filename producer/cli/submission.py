@@ -13,7 +13,7 @@ from producer.cli.options import (
     Output,
     PriorityOption,
 )
-from producer.cli.schedule import Incremental, LogicalDate, say_increment
+from producer.cli.schedule import DriftReference, Incremental, LogicalDate, say_increment
 from producer.cli.scoring_options import ScoringOptions
 from producer.cli.sizing_options import SizingOptions, sizing_facts
 from producer.cli.terminal import duration, print_facts, print_json, print_line, say, size
@@ -88,6 +88,7 @@ def submit(
     job_id: JobIdOption = None,
     logical_date: LogicalDate = None,
     incremental: Incremental = False,
+    reference: DriftReference = None,
     priority: PriorityOption = "normal",
     wait: Wait = False,
     as_json: Json = False,
@@ -107,7 +108,7 @@ def submit(
 
     started_for = occasion(job_id=job_id, logical_date=logical_date, incremental=incremental)
     deployment = Deployment.from_environment()
-    spec = scoring.spec(output, priority=priority)
+    spec = scoring.spec(output, priority=priority, drift_reference=reference)
     done = send(deployment, spec, occasion=started_for, progress=FooterProgress())
     wait = wait and done.resumed is not None
     print_submission(done, as_json=as_json, waits=wait)

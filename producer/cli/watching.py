@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from producer.progress import Progress
     from schemas.job import Manifest
     from schemas.model_account import ModelAccount
-    from schemas.summary import Summary
+    from schemas.summary import RecordedDrift, Summary
 
 PANEL = "Follow jobs"
 
@@ -124,6 +124,7 @@ def finish(
         to_stderr: The summary is talk, because stdout carries other data.
         advise: Says what to do about a job that was stopped.
     """
+    from producer.drift_own import record_own_drift
     from producer.watch import exit_code_of
     from schemas.finalize import read_summary
     from schemas.states import JobState
@@ -138,6 +139,10 @@ def finish(
             raise
         _finish_without_summary(last, error, manifest.spec.output)
         raise typer.Exit(exit_code_of(last)) from None
+    try:
+        summary = record_own_drift(deployment.storage, manifest, summary)
+    except BulkError as error:
+        say(f"drift of job {manifest.job_id} is not told: {error}")
     if as_json:
         print_json(summary, line=line)
     else:
@@ -184,6 +189,13 @@ def _unknown(rate: float | None) -> dict[str, object]:
     return {} if rate is None else {"  unknown to the tokenizer": f"{rate:.3%}"}
 
 
+def _drift(drifts: "Sequence[RecordedDrift]") -> dict[str, object]:
+    if not drifts:
+        return {}
+    found = ", ".join(f"{d.of} {d.verdict} ({d.psi:.3f})" for d in drifts)
+    return {"drift": f"{found} since job {drifts[0].reference}"}
+
+
 def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
     """Return the summary as names and values to print."""
     took = (summary.finished_at - summary.created_at).total_seconds()
@@ -202,6 +214,7 @@ def summary_facts(summary: "Summary", output: str) -> dict[str, object]:
         f"{missing:,} not scored{f', {damaged:,} damaged' if damaged else ''}",
         "tokens": f"{summary.tokens:,} ({summary.truncated_rows:,} rows truncated)",
         **_unknown(summary.unknown_token_rate),
+        **_drift(summary.drift),
         "skipped files": len(summary.skipped_files),
         "took": f"{duration(took)}; {duration(summary.scoring_seconds)} of scoring, summed over "
         f"{number_of(len(summary.workers), 'worker')}",
