@@ -42,8 +42,7 @@ def chunk_report(deployment: Deployment, manifest: Manifest, chunk: int) -> Chun
     Raises:
         UsageError: The job has no such chunk.
     """
-    if chunk >= manifest.chunks:
-        raise UsageError(f"job {manifest.job_id} has the chunks 0 to {manifest.chunks - 1}")
+    require_chunk(manifest, chunk)
     storage, output = deployment.storage, manifest.spec.output
     place = read_chunks(storage, manifest)[chunk]
     found = survey(storage, manifest)
@@ -73,6 +72,12 @@ def chunk_report(deployment: Deployment, manifest: Manifest, chunk: int) -> Chun
         dead_letter=letter,
         reproduce=shlex.join(["bulkscore", "replay", output, "--chunk", str(chunk)]),
     )
+
+
+def require_chunk(manifest: Manifest, chunk: int) -> None:
+    """Raise UsageError when the job has no such chunk."""
+    if chunk >= manifest.chunks:
+        raise UsageError(f"job {manifest.job_id} has the chunks 0 to {manifest.chunks - 1}")
 
 
 def _in_ledger(

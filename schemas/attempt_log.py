@@ -88,10 +88,16 @@ def parse_event(body: str, at_ms: float) -> AttemptEvent:
     return AttemptEvent.model_validate_json(body).model_copy(update={"at": at})
 
 
+def in_order(events: Iterable[AttemptEvent]) -> list[AttemptEvent]:
+    """Return events as they happened: of one instant, the lost attempt before the one after it."""
+    rank = {"lost": 0, "begun": 1, "ended": 2}
+    return sorted(events, key=lambda event: (event.at, rank[event.event]))
+
+
 def attempts_of(events: Iterable[AttemptEvent]) -> list[AttemptView]:
     """Return the attempts that the events of one chunk tell of, in the order of their begin."""
     found: dict[str, AttemptView] = {}
-    for event in sorted(events, key=lambda event: (event.at, event.event != "begun")):
+    for event in in_order(events):
         view = found.get(event.token)
         if event.event == "begun":
             # Nobody else may begin while an attempt lives.

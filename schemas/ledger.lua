@@ -108,7 +108,8 @@ end
 -- An attempt whose process has died, or that does not renew its lease.
 local function log_lost(chunk)
   local token, worker = owner(chunk)
-  local event = {event = 'lost', chunk = tonumber(chunk), token = token, worker = worker}
+  local event = {event = 'lost', chunk = tonumber(chunk), token = token, worker = worker,
+    attempt = tonumber(redis.call('HGET', ATTEMPTS, chunk)), generation = tonumber(field('generation'))}
   redis.call('ZADD', LOG, now, cjson.encode(event))
 end
 
@@ -242,6 +243,7 @@ function moves.begin(chunk, token, worker, lease, max_attempts)
     local problem = shift(chunk, 'r')
     if problem then return problem end
   end
+  if holder ~= '' then log_lost(chunk) end
   unqueue(chunk)
   redis.call('ZADD', LEASES, now + lease, chunk)
   redis.call('HSET', OWNERS, chunk, token .. ' ' .. worker)

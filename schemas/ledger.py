@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 import redis
 
-from schemas.attempt_log import AttemptEvent, parse_event
+from schemas.attempt_log import AttemptEvent, in_order, parse_event
 from schemas.budget import NO_LIMITS, Halt, Limits
 from schemas.dead_letter import AttemptRecord, Buried
 from schemas.errors import JobUnknown
@@ -250,7 +250,7 @@ class Ledger:
             kept = self._redis.zrangebyscore(
                 f"{self._prefix}log:{job_id}", since_ms, "+inf", withscores=True
             )
-        return [parse_event(body, at_ms) for body, at_ms in kept]
+        return in_order(parse_event(body, at_ms) for body, at_ms in kept)
 
     def under_way(self, job_id: str, chunk: int) -> tuple[int, str]:
         """Return how many attempts at a chunk were begun, and what the last one noted."""

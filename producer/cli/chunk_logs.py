@@ -56,6 +56,7 @@ def logs(
 
     Example: bulkscore logs nightly-2025-06-01 --code input_corrupt
     """
+    from producer.chunk_report import require_chunk
     from producer.deployment import Deployment
     from producer.job_log import follow_log, kept_log
     from producer.jobs import find_manifest
@@ -65,6 +66,8 @@ def logs(
         raise UsageError(f"{job} is a lifecycle task, see `bulkscore show {job} --log`")
     deployment = Deployment.from_environment()
     manifest = find_manifest(deployment, job)
+    if chunk is not None:
+        require_chunk(manifest, chunk)
     events, known = kept_log(deployment, manifest)
 
     def tell(event: "AttemptEvent") -> None:

@@ -133,6 +133,8 @@ def test_a_lease_that_ran_out_is_taken_over_by_anybody(ledger: Ledger) -> None:
     begin(ledger, lease_ms=0)
 
     assert begin(ledger, token="t2", worker="w2").attempt == 2
+    logged = {(event.event, event.attempt, event.worker) for event in ledger.events(JOB)}
+    assert logged == {("begun", 1, "w1"), ("lost", 1, "w1"), ("begun", 2, "w2")}
     assert ledger.sweep(JOB) == []
 
 

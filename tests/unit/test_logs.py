@@ -5,12 +5,13 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 
-from schemas.attempt_log import AttemptEvent, attempts_of
+from schemas.attempt_log import AttemptEvent, Event, attempts_of
 from schemas.errors import InputCorrupt
 from schemas.logs import bound, set_up_logging
 from worker.native_stderr import without_rows
@@ -100,3 +101,16 @@ def test_an_attempt_without_an_end_is_lost_when_the_next_begins() -> None:
     found = attempts_of([ended, begun("a", 1), begun("b", 2)])
 
     assert [(view.number, view.outcome) for view in found] == [(1, "lost"), (2, "succeeded")]
+
+
+def test_an_attempt_taken_over_at_once_was_lost_at_that_instant() -> None:
+    now = datetime(2026, 6, 1, 3, 0, 5, tzinfo=UTC)
+
+    def event(kind: Event, token: str, attempt: int, at: datetime = now) -> AttemptEvent:
+        return AttemptEvent(event=kind, chunk=1, worker="w", token=token, attempt=attempt, at=at)
+
+    began = event("begun", "a", 1, now - timedelta(seconds=5))
+    first, second = attempts_of([event("begun", "b", 2), began, event("lost", "a", 1)])
+
+    assert (first.outcome, first.ended_at) == ("lost", now)
+    assert (second.number, second.outcome) == (2, "running")
