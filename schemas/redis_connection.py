@@ -9,6 +9,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from schemas.errors import BrokerRefused, BrokerUnavailable
+from schemas.redis_sentinel import is_sentinel, sentinels
 from schemas.settings import BrokerSettings, redact
 
 # A command is sent again this often when the connection breaks. Each try waits for a whole
@@ -20,13 +21,15 @@ _DENIED_IN_SCRIPT = ("user executing the script can't", "ACL failure")
 
 def connect(settings: BrokerSettings) -> Any:
     """Return a Redis client with explicit time-outs; nothing is sent yet."""
-    return redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_connect_timeout=settings.redis_connect_timeout_seconds,
-        socket_timeout=settings.redis_socket_timeout_seconds,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), COMMAND_RETRIES),
-    )
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_connect_timeout": settings.redis_connect_timeout_seconds,
+        "socket_timeout": settings.redis_socket_timeout_seconds,
+        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.1), COMMAND_RETRIES),
+    }
+    if is_sentinel(settings.redis_url):
+        return sentinels(settings.redis_url).client(**options)
+    return redis.Redis.from_url(settings.redis_url, **options)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-SCHEME = "rediss"
+# With TLS, of one server and of sentinels; and the same without.
+_SCHEMES = {"rediss": "redis", "sentinels": "sentinel"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _VERIFIED = {"ssl_cert_reqs": "required", "ssl_check_hostname": "true"}
 _FILES = {
@@ -32,9 +33,13 @@ def verified(url: str, files: dict[str, Path | None]) -> str:
     """
     given = {option: str(path) for option, path in files.items() if path is not None}
     parts = urlsplit(url)
-    if parts.scheme != SCHEME:
-        if given and parts.scheme == "redis" and parts.hostname not in _LOOPBACK:
-            raise ValueError("files for TLS are set, but the URL says redis://: write rediss://")
+    if parts.scheme not in _SCHEMES:
+        far = parts.scheme == "sentinel" or parts.hostname not in _LOOPBACK
+        if given and far and parts.scheme in _SCHEMES.values():
+            raise ValueError(
+                f"files for TLS are set, but the URL says {parts.scheme}://: write "
+                f"{parts.scheme}s://"
+            )
         return url
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     for option, value in _VERIFIED.items():
@@ -51,7 +56,7 @@ def verified(url: str, files: dict[str, Path | None]) -> str:
 def tls_options(url: str) -> dict[str, Any]:
     """Return the options of TLS in a URL that `verified` made, for Celery and Flower."""
     parts = urlsplit(url)
-    if parts.scheme != SCHEME:
+    if parts.scheme not in _SCHEMES:
         return {}
     asked = {k: v for k, v in parse_qsl(parts.query) if k.startswith("ssl_")}
     return {**asked, "ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from schemas.errors import ConfigurationError
+from schemas.redis_sentinel import is_sentinel, sentinels
 from schemas.redis_tls import verified
 
 PREFIX = "BULKSCORE_"
@@ -86,6 +87,14 @@ class BrokerSettings(_Settings):
     @field_validator("redis_url")
     @classmethod
     def _must_be_a_redis_url(cls, url: str, info: ValidationInfo) -> str:
+        files = {
+            "ssl_ca_certs": info.data.get("redis_ca_file"),
+            "ssl_certfile": info.data.get("redis_cert_file"),
+            "ssl_keyfile": info.data.get("redis_key_file"),
+        }
+        if is_sentinel(url):
+            sentinels(url)
+            return verified(url, files)
         try:
             parts = urlsplit(url)
             known = parts.scheme in _REDIS_SCHEMES
@@ -95,12 +104,9 @@ class BrokerSettings(_Settings):
         except ValueError:
             raise ValueError("not a URL") from None
         if not (known and place and port):
-            raise ValueError("expected redis://, rediss:// or unix://, then a host or a path")
-        files = {
-            "ssl_ca_certs": info.data.get("redis_ca_file"),
-            "ssl_certfile": info.data.get("redis_cert_file"),
-            "ssl_keyfile": info.data.get("redis_key_file"),
-        }
+            raise ValueError(
+                "expected redis://, rediss://, unix:// or sentinel://, then a host or a path"
+            )
         return verified(url, files)
 
 
@@ -232,10 +238,16 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
 
 
 def redact(url: str) -> str:
-    """Return `url` without its password, which may also stand in the query, and options of TLS."""
+    """Return `url` without passwords, which may also stand in the query, and options of TLS.
+
+    Of kombu's form for sentinels, which are several URLs, each.
+    """
+    several = re.split(r";(?=sentinel://)", url)
+    if len(several) > 1:
+        return ";".join(map(redact, several))
     url = re.sub(r"[?&]ssl_[^&]*", "", url)
     parts = urlsplit(url)
     if parts.password is not None:
         host = parts.netloc.rpartition("@")[2]
         url = url.replace(parts.netloc, f"{parts.username or ''}:***@{host}", 1)
-    return re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", url)
+    return re.sub(r"(?i)([?&](?:sentinel_)?password=)[^&]*", r"\1***", url)

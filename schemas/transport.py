@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.job import PRIORITIES, Priority
 from schemas.message import MESSAGE_VERSION, QUEUE_PREFIX, TASK_NAME, ChunkMessage, queue_name
+from schemas.redis_sentinel import is_sentinel, sentinels
 from schemas.redis_tls import tls_options
 from schemas.settings import DEFAULT_VISIBILITY_SECONDS
 from schemas.task_queue import QUEUE as LIFECYCLE_QUEUE
@@ -26,8 +27,9 @@ def celery_settings(
             which would verify nothing.
         visibility_seconds: See `WorkerSettings`; only workers hand messages out again.
     """
+    watched = sentinels(redis_url) if is_sentinel(redis_url) else None
     return {
-        "broker_url": redis_url,
+        "broker_url": watched.kombu_url if watched else redis_url,
         "broker_use_ssl": tls_options(redis_url) or None,
         # A result backend can wedge a worker; results are objects, states are in the ledger.
         "result_backend": None,
@@ -62,6 +64,7 @@ def celery_settings(
             "socket_keepalive": True,
             "health_check_interval": 10,
             "queue_order_strategy": "priority",
+            **(watched.kombu_options if watched else {}),
         },
     }
 

@@ -5,6 +5,8 @@ Each checker is shown to refuse something bad, or it might as well not be there.
 
 import copy
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,31 @@ def test_names_still_lead_somewhere_under_another_prefix(tmp_path: Path) -> None
     assert scaled["spec"]["scaleTargetRef"]["name"] == "team-bulkscore-worker"
     operators = ("ScaledObject", "TriggerAuthentication", "PodMonitor")
     assert problems([o for o in objects if o["kind"] in operators], among=objects) == []
+
+
+def test_with_sentinels_keda_asks_them_for_the_same_lists(
+    tmp_path: Path, built: dict[str, list[Object]]
+) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s/overlays/prod"
+    text = (overlay / "kustomization.yaml").read_text()
+    component = "  - ../../components/redis-sentinel\n"
+    text = text.replace("images:\n", f"{component}images:\n", 1)
+    text = re.sub(r"  - path: redis.yaml\n    target: .*\n", "", text)
+    (overlay / "kustomization.yaml").write_text(text)
+
+    objects = build(overlay)
+
+    assert problems(objects) == []
+    before, after = (
+        named(all_of, "ScaledObject", "bulkscore-worker")["spec"]["triggers"]
+        for all_of in (built["prod"], objects)
+    )
+    for one, other in zip(before, after, strict=True):
+        assert one["name"] == other["name"]
+        assert (one["type"], other["type"]) == ("redis", "redis-sentinel")
+        for same in ("listName", "listLength", "databaseIndex", "enableTLS"):
+            assert one["metadata"][same] == other["metadata"][same]
 
 
 BROKEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
