@@ -4,7 +4,6 @@ With the manifest's settings and the model it pins, as a worker would. The resul
 of its own, and is thrown away: nothing is written to the job, its ledger or its queue.
 """
 
-import contextlib
 import sys
 import tempfile
 import time
@@ -80,8 +79,8 @@ def main(
         if chunk >= len(job.chunks):
             raise UsageError(f"the job has the chunks 0 to {len(job.chunks) - 1}")
         part = narrowed(job.chunks[chunk], rows)
-        with _models(storage, job, chunk, settings) as models:
-            done = replay(storage, job.manifest, part, models, notes=_notes() if careful else None)
+        models = _models(storage, job, chunk, settings)
+        done = replay(storage, job.manifest, part, models, notes=_notes() if careful else None)
     except BulkError as error:
         print(f"error [{error.code}]: {error}", file=sys.stderr)
         raise typer.Exit(int(error.exit_code)) from None
@@ -100,8 +99,11 @@ def replay(
 ) -> Replayed:
     """Score `chunk` with its result in a temporary folder; an error is returned, not raised."""
     clock = StageClock()
-    place = manifest.files[chunk.file].uri
-    rows = (chunk.row_start, chunk.row_start + chunk.rows)
+    done = Replayed(
+        chunk=chunk.index,
+        file=manifest.files[chunk.file].uri,
+        rows=(chunk.row_start, chunk.row_start + chunk.rows),
+    )
     with tempfile.TemporaryDirectory(prefix="bulkscore-replay-") as folder:
         spec = manifest.spec.model_copy(update={"output": folder})
         try:
@@ -120,18 +122,9 @@ def replay(
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a native panic is no Exception
-            return Replayed(
-                chunk=chunk.index, file=place, rows=rows, stages=clock.seconds, error=error
-            )
+            return replace(done, error=error, stages=clock.seconds)
         bad = bad_rows(Path(layout.result(folder, chunk.index)))
-    return Replayed(
-        chunk=chunk.index,
-        file=place,
-        rows=rows,
-        account=account,
-        bad_rows=bad,
-        stages=clock.seconds,
-    )
+    return replace(done, account=account, bad_rows=bad, stages=clock.seconds)
 
 
 def narrowed(chunk: Chunk, rows: str | None) -> Chunk:
@@ -144,7 +137,7 @@ def narrowed(chunk: Chunk, rows: str | None) -> Chunk:
         return chunk
     first, _, end = rows.partition(":")
     low, high = chunk.row_start, chunk.row_start + chunk.rows
-    if not (first.isdigit() and end.isdigit() and low <= int(first) < int(end) <= high):
+    if not (first.isdecimal() and end.isdecimal() and low <= int(first) < int(end) <= high):
         raise UsageError(f"--rows {rows}: expected A:B within {low}:{high}, the rows of the chunk")
     return replace(chunk, row_start=int(first), rows=int(end) - int(first))
 
@@ -191,10 +184,9 @@ def _open(storage: Storage, output: str) -> OpenJob:
     )
 
 
-@contextlib.contextmanager
 def _models(
     storage: Storage, job: OpenJob, chunk: int, settings: WorkerSettings
-) -> Iterator[list[LoadedModel]]:
+) -> list[LoadedModel]:
     spec, started = job.manifest.spec, time.monotonic()
     store = ModelStore(storage, settings.model_cache_dir)
     models = [
@@ -210,7 +202,7 @@ def _models(
         for pin in job.manifest.models
     ]
     print(f"model {job.manifest.model_refs}, loaded in {time.monotonic() - started:.1f} s")
-    yield models
+    return models
 
 
 def _notes() -> Notes:
