@@ -1,10 +1,10 @@
 """A string that stands in every column of a corpus turns up nowhere but in the ids of the result.
 
 One job with bad rows, a text at which the tokenizer panics and a chunk that dies; then everything
-that any process wrote or sent is searched, and asked whether it says why the chunk died. What
-Flower shows are the events, which pass through Redis.
+that any process wrote or sent is searched, and asked whether it says why the chunk died.
 """
 
+import base64
 import json
 import sys
 import threading
@@ -25,7 +25,7 @@ from support.bad_models import PANIC, choking_model
 from support.corpora import write_table
 from support.daemon import free_port
 from support.otlp import Receiver, attributes, otlp_receiver
-from support.processes import run_cli, start_command
+from support.processes import run_cli, start_cli, start_command
 from support.servers import ValkeyServer
 from support.waiting import wait_until
 from worker.tracing import job_context
@@ -35,7 +35,9 @@ pytestmark = pytest.mark.acceptance
 CANARY = "xylophonist"
 JOB = "canary-7"
 ROWS = 12
-DEAD = 2
+PANICS, DEAD = 1, 2
+LOGIN = "bulkscore:correct-horse"
+PAGES = ("workers", "tasks", "broker", "api/workers", "api/tasks", "api/task/types")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     for number in range(3):
         write_corpus(folder / "corpus" / f"{number}.parquet", number)
     damage_text_page(folder / "corpus" / f"{DEAD}.parquet")
-    port = free_port()
+    port, flower_port = free_port(), free_port()
     with ValkeyServer(folder) as broker, otlp_receiver() as receiver:
         env = {
             "BULKSCORE_REDIS_URL": broker.url,
@@ -67,14 +69,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
             "BULKSCORE_MODEL_CACHE_DIR": str(folder / "cache"),
             "BULKSCORE_TORCH_THREADS": "1",
             "BULKSCORE_RECONCILE_SECONDS": "0.2",
+            "BULKSCORE_FLOWER_PORT": str(flower_port),
+            "BULKSCORE_FLOWER_PASSWORD": LOGIN.partition(":")[2],
             "XDG_STATE_HOME": str(folder / "state"),
         }
         traced = {**env, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         found: dict[str, bytes] = {}
         with Monitor(broker.url, found):
             command = [sys.executable, "-P", "-m", "worker", "--device", "cpu"]
-            with start_command(command, env=traced) as worker:
+            with (
+                start_command(command, env=traced) as worker,
+                start_cli("flower", env=env, cwd=folder) as flower,
+            ):
                 worker.wait_for_output("ready", timeout=90)
+                dashboard = f"http://127.0.0.1:{flower_port}"
+                wait_until(lambda: get(f"{dashboard}/healthcheck"), 60, ignore=(OSError,))
                 done = run_cli(
                     *("submit", "--wait", "--job-id", JOB, "--input", folder / "corpus"),
                     *("--model", model, "--text-column", "text", "--id-column", "id"),
@@ -87,6 +96,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 log = worker.stderr
                 found["metrics"] = get(f"http://127.0.0.1:{port}/metrics")
                 found["run dir"] = all_files(folder / "run")
+                found |= shown_by_flower(dashboard)
+            found["flower"] = (flower.stdout + flower.stderr).encode()
             all_of_it = worker.stderr
         with redis.Redis.from_url(broker.url) as client:
             found["redis"] = b"\n".join(
@@ -107,7 +118,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
 def write_corpus(path: Path, number: int) -> None:
     texts = [f"the {CANARY} of row {row} was very good".encode() for row in range(ROWS)]
     texts[3:6] = [f"{CANARY} \udcff".encode(errors="surrogateescape"), b" ", CANARY.encode()]
-    if number == 1:
+    if number == PANICS:
         texts[5] = f"{CANARY} {PANIC}".encode()
     text = pa.Array.from_buffers(pa.string(), ROWS, pa.array(texts, pa.binary()).buffers())
     ids = [f"{CANARY}-{number}-{row}" for row in range(ROWS)]
@@ -159,8 +170,22 @@ def readable(client: redis.Redis, key: bytes) -> bytes:
     return b""
 
 
+def shown_by_flower(dashboard: str) -> dict[str, bytes]:
+    """Return pages and answers of the dashboard when it knows of the end of every task."""
+
+    def tasks() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(get(f"{dashboard}/api/tasks"))
+        return {uuid: task for uuid, task in found.items() if task["state"] == "SUCCESS"}
+
+    wait_until(lambda: len(tasks()) >= 3, 30, message=lambda: f"the tasks, of which {tasks()}")
+    pages = (*PAGES, *(f"task/{uuid}" for uuid in tasks()))
+    return {f"flower {page}": get(f"{dashboard}/{page}") for page in pages}
+
+
 def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    login = base64.b64encode(LOGIN.encode()).decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
         body: bytes = answer.read()
     return body
 
@@ -177,15 +202,23 @@ def test_the_string_is_nowhere_but_in_the_ids_of_the_result(written: Written) ->
     commands = (
         ("show", JOB),
         ("show", str(written.output), "--chunk", str(DEAD)),
+        ("show", str(written.output), "--chunk", str(DEAD), "--json"),
         ("dead-letters", str(written.output), "--show", str(DEAD)),
         ("logs", str(written.output)),
+        ("logs", str(written.output), "--json"),
+        ("replay", str(written.output), "--chunk", str(PANICS), "--careful"),
+        ("replay", str(written.output), "--chunk", str(DEAD)),
     )
-    said = {" ".join(words): str(run_cli(*words, env=written.env)) for words in commands[1:]}
+    said = {" ".join(words): str(run_cli(*words, env=written.env)) for words in commands}
 
     for place, content in {**written.found, **{k: v.encode() for k, v in said.items()}}.items():
         where = content.find(CANARY.encode())
         assert where < 0, f"{place}: {content[max(0, where - 300) : where + 100]!r}"
     assert len(written.found["monitor"]) > 1_000
+    panicked, died = (text for words, text in said.items() if words.startswith("replay"))
+    assert "1 tokenizer_failed: rows 5" in panicked
+    assert "failed [input_corrupt]" in died
+    assert JOB.encode() in written.found["flower tasks"] + written.found["flower api/tasks"]
     results = [pq.read_table(path) for path in sorted(written.output.glob("part-*.parquet"))]
     assert len(results) == 2
     for table in results:
