@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -129,4 +130,5 @@ def _stat(path: Path) -> ObjectStat:
 
 def _status(path: Path, status: os.stat_result) -> ObjectStat:
     etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
-    return ObjectStat(uri=str(path.absolute()), size=status.st_size, etag=etag)
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ObjectStat(uri=str(path.absolute()), size=status.st_size, etag=etag, modified=modified)

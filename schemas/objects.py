@@ -3,7 +3,8 @@
 # ruff: noqa: D102 (`Storage` says what each method promises)
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -12,11 +13,16 @@ from schemas.errors import InputChanged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStat:
-    """An object as a listing shows it; `etag` changes when the content does."""
+    """An object as a listing shows it; `etag` changes when the content does.
+
+    `modified` is when it was written last, None where that was not looked at; it is no part of
+    what the object is.
+    """
 
     uri: str
     size: int
     etag: str
+    modified: datetime | None = field(default=None, compare=False)
 
 
 class Objects(Protocol):

@@ -4,6 +4,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -52,7 +53,7 @@ class S3Objects:
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):
                     place = f"s3://{bucket}/{found['Key']}"
-                    yield _stat(place, found["Size"], found["ETag"])
+                    yield _stat(place, found["Size"], found["ETag"], found["LastModified"])
 
     def list_folders(self, uri: str) -> list[str]:
         bucket, _ = bucket_and_key(uri)
@@ -192,8 +193,8 @@ class S3Objects:
             connect_s3(quick, retries=1).call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
 
 
-def _stat(uri: str, size: int, etag: str) -> ObjectStat:
-    return ObjectStat(uri=uri, size=size, etag=etag.strip('"'))
+def _stat(uri: str, size: int, etag: str, modified: datetime | None = None) -> ObjectStat:
+    return ObjectStat(uri=uri, size=size, etag=etag.strip('"'), modified=modified)
 
 
 def _details(details: dict[str, Any]) -> ObjectStat:

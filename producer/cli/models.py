@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.models_shown import Ref, list_models, open_registry, show
+from producer.cli.models_shown import (
+    Ref,
+    list_models,
+    open_registry,
+    remove_leftovers,
+    say_unfinished,
+    show,
+)
 from producer.cli.options import Json
 from producer.cli.running import Device, DtypeOption
 from producer.cli.terminal import print_json, print_line
@@ -75,6 +82,8 @@ def verify(
 ) -> None:
     """Hash every file of a version and compare. Exit code 2 when one was changed.
 
+    Also tells what killed publishers left of the model (`models rm NAME --unfinished`).
+
     With --load the model is loaded as a worker does, in --dtype on --device.
 
     Example: bulkscore models verify sentiment@prod --load --dtype bf16
@@ -85,8 +94,10 @@ def verify(
 
     if load:
         require_worker()
-    version = check(open_registry(), ref)
+    registry = open_registry()
+    version = check(registry, ref)
     print_json(version) if as_json else print_line(f"{version.ref} is as it was registered")
+    say_unfinished(registry, version.name)
     if load:
         given = options(dtype=dtype, device=device)
         become("worker.lifecycle.golden_check", [*given, "--", version.ref])
@@ -131,15 +142,35 @@ def rollback(name: Name, alias: AliasOption, reason: Reason = None, as_json: Jso
     print_json(moved) if as_json else print_line(f"{moved.name}@{moved.version}")
 
 
-def remove(ref: Ref, reason: Reason = None, as_json: Json = False) -> None:
-    """Remove a version that no alias points to.
+def remove(
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="NAME@VERSION; NAME with --unfinished.")
+    ],
+    reason: Reason = None,
+    unfinished: Annotated[
+        bool,
+        typer.Option("--unfinished", help="What killed publishers left of NAME, and no version."),
+    ] = False,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            "--older-than", min=1, metavar="HOURS", help="So long nothing was written to it."
+        ),
+    ] = 24,
+    as_json: Json = False,
+) -> None:
+    """Remove a version that no alias points to, or what was left of publishing a model.
 
     Example: bulkscore models rm sentiment@20250601-120000-3fa9c1d2
     """
     from producer.registry import remove as take
 
-    gone = take(open_registry(), ref, reason=reason)
-    print_json({"removed": gone}) if as_json else print_line(f"{gone} is removed")
+    if unfinished:
+        gone = remove_leftovers(ref, older_than)
+        print_json({"removed": gone}) if as_json else print_line("\n".join(gone) or "nothing")
+        return
+    removed = take(open_registry(), ref, reason=reason)
+    print_json({"removed": removed}) if as_json else print_line(f"{removed} is removed")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.cli.options import Json
-from producer.cli.terminal import print_facts, print_json, print_line, print_table, say
+from producer.cli.terminal import print_facts, print_json, print_line, print_table, say, size
 
 if TYPE_CHECKING:
     from schemas.registry import Registry
@@ -103,6 +103,29 @@ def _evaluation_facts(evaluation: dict[str, Any]) -> dict[str, str]:
         "evaluated": f"{evaluation.get('at')}, {evaluation['data']['rows']:,} rows",
         **{f"  quality.{k}": f"{v:.4f}" for k, v in quality.items() if isinstance(v, float)},
     }
+
+
+def say_unfinished(registry: "Registry", name: str) -> None:
+    """Tell what was left of publishing a model, if anything was."""
+    from producer.unfinished import find_unfinished
+
+    left = find_unfinished(registry, name)
+    for each in left:
+        say(f"of no version: {each.uri}, {size(each.size)}, written {each.written:%Y-%m-%d %H:%M}")
+    if left:
+        say(f"once nobody publishes there: bulkscore models rm {name} --unfinished")
+
+
+def remove_leftovers(name: str, hours: float) -> list[str]:
+    """Remove what was left of publishing a model, tell what is too young, return what is gone."""
+    from datetime import timedelta
+
+    from producer.unfinished import remove_unfinished
+
+    registry = open_registry()
+    gone = [u.uri for u in remove_unfinished(registry, name, older_than=timedelta(hours=hours))]
+    say_unfinished(registry, name)
+    return gone
 
 
 def open_registry() -> "Registry":

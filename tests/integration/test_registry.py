@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from producer.unfinished import find_unfinished, remove_unfinished
 from schemas.errors import (
     AliasMoved,
     BulkError,
@@ -143,6 +144,8 @@ def test_what_a_killed_publisher_left_is_no_version_and_in_nobodys_way(
     _publish_and_die(output, models[0])
 
     assert registry.versions("m") == []
+    assert [left.size > 1_000 for left in find_unfinished(registry, "m")] == [True]
+    assert list(remove_unfinished(registry, "m", older_than=timedelta(hours=1))) == []
     with pytest.raises(InputMissing, match="no version or alias 1"):
         registry.resolve("m@1")
     version = publish(registry, draft(models[1]), "m", "1")
@@ -150,6 +153,30 @@ def test_what_a_killed_publisher_left_is_no_version_and_in_nobodys_way(
         "manifest.json",
         version.folder,
     }
+
+
+def test_what_was_left_is_removed_when_it_is_old_and_no_version_is_touched(
+    registry: Registry, models: list[Path]
+) -> None:
+    whole = publish(registry, draft(models[0]), "m", "1")
+    for version in ("1", "2"):
+        left = registry.version_place("m", version, "files-dead", "model.safetensors")
+        registry.storage.replace(left, b"half")
+    before = files_of(registry, whole)
+    tomorrow = Registry(
+        registry.storage, registry.root, clock=lambda: datetime.now(UTC) + timedelta(hours=25)
+    )
+
+    assert list(remove_unfinished(registry, "m", older_than=timedelta(hours=24))) == []
+    gone = list(remove_unfinished(tomorrow, "m", older_than=timedelta(hours=24)))
+
+    assert {left.uri.removeprefix(registry.place("m", "versions/")) for left in gone} == {
+        "1/files-dead",
+        "2/files-dead",
+    }
+    assert files_of(registry, whole) == before - {"files-dead/model.safetensors"}
+    assert find_unfinished(registry, "m") == []
+    assert pin_model(registry.storage, "m@1", registry.root).digest == whole.digest
 
 
 def test_a_disk_that_is_full_in_the_middle_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:

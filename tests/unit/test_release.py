@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,16 @@ def test_the_commands_release_and_take_back(
     assert run("rollback", "m", "--alias", "prod") == "m@1\n"
     assert json.loads(run("rm", "m@2", "--json")) == {"removed": "m@2"}
     assert [v["version"] for v in json.loads(run("list", "--json"))] == ["1"]
+
+    left = Path(registry.version_place("m", "3", "files-dead", "config.json"))
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    told = run("rm", "m", "--unfinished")
+    assert "nothing" in told
+    assert f"of no version: {left.parent}" in told
+    os.utime(left, (0, 0))
+    assert json.loads(run("rm", "m", "--unfinished", "--json")) == {"removed": [str(left.parent)]}
+    assert not left.parent.exists()
 
 
 @pytest.mark.parametrize("alias", ["prod", "new"])
