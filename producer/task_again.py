@@ -34,4 +34,4 @@ def send_again(deployment: Deployment, tasks: Tasks, reference: str) -> Lifecycl
     task = TaskFolder(deployment.storage, failed_task(tasks, reference).record).task()
     keeps = {name: Path(name) for name in task.keeps}
     request = Request(arguments=task.arguments, files=task.files, keeps=keeps)
-    return tasks.submit(task.kind, request)
+    return tasks.submit(task.kind, request, reprocess_of=task.task_id)

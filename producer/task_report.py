@@ -31,6 +31,7 @@ class TaskReport(Record):
     workers: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    reprocess_of: str | None = None
     outcome: TaskOutcome | None = None
 
     @property
@@ -85,10 +86,11 @@ def full_report(ledger: Ledger, status: JobStatus | None, folder: TaskFolder) ->
             record=folder.uri,
             opened_at=task.created_at,
         )
+    asked = {"arguments": task.arguments, "reprocess_of": task.reprocess_of}
     if outcome is None:
-        return report.model_copy(update={"arguments": task.arguments})
+        return report.model_copy(update=asked)
     ended = {
-        "arguments": task.arguments,
+        **asked,
         "kept": tuple(f"{folder.uri}/{name}" for name in task.keeps),
         "state": ChunkState(outcome.state),
         "attempts": outcome.attempt or report.attempts,

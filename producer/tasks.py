@@ -51,8 +51,10 @@ class Tasks:
         """Read the settings from the environment."""
         return cls(Deployment.from_environment(), load(RegistrySettings).models_uri)
 
-    def submit(self, kind: Kind, request: Request) -> LifecycleTask:
-        """Record a task and put it on the queue.
+    def submit(
+        self, kind: Kind, request: Request, *, reprocess_of: str | None = None
+    ) -> LifecycleTask:
+        """Record a task, which may repeat another, and put it on the queue.
 
         Raises:
             ConfigurationError: No registry is set.
@@ -70,6 +72,7 @@ class Tasks:
             keeps=tuple(request.keeps),
             created_at=now,
             created_by=whoami(),
+            reprocess_of=reprocess_of,
         )
         folder = TaskFolder(self._deployment.storage, f"{root}/{task.task_id}")
         folder.create(task)

@@ -11,6 +11,7 @@ rebuilt from it.
 
 import re
 from datetime import datetime
+from operator import not_
 from pathlib import Path
 from typing import Final, Literal
 
@@ -35,7 +36,7 @@ class LifecycleTask(Record):
     """What a worker is to do: `python -m worker.lifecycle.KIND ARGUMENTS`, in a folder of its own.
 
     `files` are put into the folder first, names and contents; those named by `keeps` are copied
-    from there to the record when it is done.
+    from there to the record when it is done. `reprocess_of` is the task that this one repeats.
     """
 
     version: Literal[1] = TASK_VERSION
@@ -46,6 +47,7 @@ class LifecycleTask(Record):
     keeps: tuple[str, ...] = ()
     created_at: datetime
     created_by: str
+    reprocess_of: JobId | None = Field(default=None, exclude_if=not_)
 
 
 class TaskOutcome(Record):

@@ -124,6 +124,7 @@ def _facts(report: "TaskReport") -> dict[str, object]:
     return {
         "task": report.job_id,
         "command": shlex.join([report.kind, *report.arguments]),
+        **({"reprocess of": report.reprocess_of} if report.reprocess_of else {}),
         "state": str(report.state),
         "attempts": report.attempts,
         **({"progress": report.progress} if report.progress else {}),

@@ -283,6 +283,9 @@ def test_a_cancelled_task_ends_its_process_and_leaves_nothing(served: Fleet) -> 
     wait_for(lambda: not process_exists(process.pid), "the end of the training")
     wait_for(lambda: served.ledger.status(task_id).ended, "the end of the task")
     assert served.run("wait", task_id).exit_code == ExitCode.DEAD_CHUNKS
+    again = served.run("reprocess", task_id).stdout.strip()
+    served.tasks.cancel(again)
+    assert served.tasks.report(again).reprocess_of == task_id
     assert not (served.folder / "tasks" / task_id).exists()
 
 
