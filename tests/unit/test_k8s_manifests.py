@@ -47,6 +47,26 @@ def test_an_overlay_has_no_unknown_field_and_no_name_that_leads_nowhere(
     assert problems(built[overlay]) == []
 
 
+def test_every_command_of_the_pages_names_an_object_of_production_and_its_namespace(
+    built: dict[str, list[Object]],
+) -> None:
+    kinds = {o["kind"].lower(): o["kind"] for o in built["prod"]}
+    pages = [(K8S.parent / f"docs/{page}.md").read_text() for page in ("kubernetes", "operations")]
+    commands = [
+        " ".join(c.split()) for page in pages for c in re.findall(r"`(kubectl [^`]+)`", page)
+    ]
+    found = [
+        (command, kinds[kind], name)
+        for command in commands
+        for kind, name in re.findall(rf"\b({'|'.join(kinds)})[/ ]([\w-]+)", command)
+    ]
+
+    assert {"CronJob", "Deployment", "ScaledObject"} <= {kind for _, kind, _ in found}
+    for command, kind, name in found:
+        space = named(built["prod"], kind, name)["metadata"]["namespace"]
+        assert f"kubectl -n {space} " in command, command
+
+
 def test_names_still_lead_somewhere_under_another_prefix(tmp_path: Path) -> None:
     base = os.path.relpath(K8S / "overlays/prod", tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(f"namePrefix: team-\nresources: ['{base}']\n")
