@@ -18,13 +18,17 @@ from schemas import layout
 from schemas.errors import VersionUnknown
 from schemas.ledger import Ledger
 from schemas.results import read_account
+from schemas.settings import BrokerSettings, ScheduleSettings
 from schemas.states import ChunkState
 from schemas.storage import Storage
+from schemas.task_queue import ONLY, enter, task_ledger
+from schemas.task_record import TaskFolder
 from support.corpora import make_table, write_table
 from support.job_bench import JobBench
 from support.processes import RunningCli, run_cli, start_command
 from support.texts import distinct_texts
 from support.waiting import wait_until
+from worker.lifecycle.running import TaskRunner
 from worker.versions import DROP_SECONDS, LeftToOthers
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -35,6 +39,7 @@ PATHS = [str(PLUG), *filter(None, [os.environ.get("PYTHONPATH")])]
 LATER = {"PYTHONPATH": os.pathsep.join(PATHS), "VERSION_PLUG": "on"}
 CHUNKS = 30
 ROWS_A_CHUNK = 20
+TASK = "train-20250601-201500-00000a"
 
 
 @contextmanager
@@ -165,3 +170,29 @@ def test_a_message_that_nobody_takes_is_dropped_after_a_while() -> None:
     assert goes_back("message", error)
 
     assert waits == [1.0] * 3
+
+
+def test_a_lifecycle_task_of_a_later_release_is_left_to_later_workers_uncharged(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger, uri = task_ledger(BrokerSettings(redis_url=redis_url)), f"{tmp_path}/_tasks/{TASK}"
+    record = {"version": 2, "task_id": TASK, "kind": "train", "arguments": [], "hint": "new"}
+    Storage().create(f"{uri}/task.json", json.dumps(record).encode())
+    enter(ledger, TASK, uri)
+    runner = TaskRunner(
+        ledger=ledger,
+        storage=Storage(),
+        schedule=ScheduleSettings(max_attempts=1),
+        folder=tmp_path / "work",
+        time_limit_seconds=60,
+        worker="old",
+        draining=lambda: False,
+    )
+
+    for _ in range(2):  # one attempt is all there is
+        assert runner.run(TASK) == "handed_back"
+
+    assert "later release" in caplog.text
+    assert ledger.state_of(TASK, ONLY) is ChunkState.QUEUED
+    assert ledger.history(TASK, ONLY) == ()
+    assert TaskFolder(Storage(), uri).outcome() is None

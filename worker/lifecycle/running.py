@@ -10,7 +10,15 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.errors import BulkError, LeaseLost, Poison, StorageUnavailable, UnexpectedError
+from schemas.complaints import Complaints
+from schemas.errors import (
+    BulkError,
+    LeaseLost,
+    Poison,
+    StorageUnavailable,
+    UnexpectedError,
+    VersionUnknown,
+)
 from schemas.ledger import Ledger
 from schemas.logs import describe
 from schemas.settings import ScheduleSettings
@@ -30,6 +38,8 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
 # How long a task waits for an object store that does not answer.
 STORAGE_PAUSE_SECONDS = 30.0
+# How soon somebody may look again at a task that a later release recorded.
+OTHERS_SECONDS = 5.0
 
 
 class TaskRunner:
@@ -59,6 +69,7 @@ class TaskRunner:
         self._ledger, self._storage, self._schedule = ledger, storage, schedule
         self._folder, self._limit = folder, time_limit_seconds
         self._worker, self._draining = worker, draining
+        self._complaints = Complaints(logger)
 
     def run(self, task_id: str) -> str:
         """Make one attempt at a task and return how it ended.
@@ -147,6 +158,12 @@ class TaskRunner:
             # Of no effect where another attempt has the lease; else what is in the way may go.
             attempt.hand_back(self._schedule.lease_seconds)
             return "lease_lost"
+        if isinstance(error, VersionUnknown):
+            self._complaints.warn(
+                f"task {attempt.task_id} is left to others", error, action="left_to_others"
+            )
+            attempt.hand_back(OTHERS_SECONDS)
+            return "handed_back"
         if isinstance(error, StorageUnavailable) and not self._answers(attempt):
             # That costs no attempt, as with chunks.
             attempt.hand_back(STORAGE_PAUSE_SECONDS)
