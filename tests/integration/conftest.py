@@ -86,3 +86,11 @@ def output(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def storage() -> Storage:
     """Storage set up from the environment of the test."""
     return Storage()
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some S3 credentials, for stores that do not look at them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
