@@ -7,7 +7,7 @@ import kombu.pools
 import pytest
 
 from producer.broker import UNUSABLE, Broker, celery_app
-from schemas.errors import BrokerRefused, BrokerUnavailable
+from schemas.errors import BrokerRefused, BrokerUnavailable, ExitCode
 from schemas.ledger import Ledger
 from schemas.redis_connection import broker_error
 from schemas.settings import BrokerSettings, load
@@ -80,3 +80,25 @@ def test_what_is_refused_is_said_by_both(
     for error in (by_redis.value, by_kombu.value):
         assert "not-it" not in str(error)
         assert server.passwords["producer"] not in str(error)
+
+
+def test_where_redis_asks_for_a_certificate_of_the_client_ours_is_shown_by_both(
+    server: SecuredRedis,
+) -> None:
+    certificate, key = server.authority.issue("client", "localhost")
+    known = settings(server, redis_cert_file=str(certificate), redis_key_file=str(key))
+    unknown = settings(server)
+    with server.client() as admin:
+        admin.config_set("tls-auth-clients", "yes")
+        try:
+            Ledger(known).ping()
+            connect_kombu(known.redis_url)
+            Broker(known.redis_url).publish_task("task")
+
+            # In TLS 1.3 the client hears of it after its handshake, or finds the line cut.
+            for connect in (Ledger(unknown).ping, lambda: connect_kombu(unknown.redis_url)):
+                with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{server.port}") as error:
+                    connect()
+                assert error.value.exit_code == ExitCode.UNAVAILABLE
+        finally:
+            admin.config_set("tls-auth-clients", "optional")
