@@ -330,6 +330,33 @@ def test_a_task_that_redis_has_lost_is_found_on_the_object_store(
 
 
 @pytest.mark.slow
+def test_a_task_ends_once_when_redis_is_away_for_longer_than_its_lease(
+    tmp_path: Path, data: Path, start_valkey: Callable[..., ValkeyServer]
+) -> None:
+    server = start_valkey(append_only=True)
+    with ExitStack() as workers:
+        fleet = fleet_in(tmp_path, data, server.url, workers)
+        worker = fleet.start_worker()
+        task_id = fleet.train(epochs=30, checkpoint_seconds=0.2)
+        checkpoints = fleet.folder / "tasks" / task_id / "mood.training" / "checkpoints"
+        wait_for(lambda: any(checkpoints.glob("*/trainer_state.json")), "a checkpoint")
+        time.sleep(1.5)  # the file is synced each second
+
+        server.kill()
+        assert children_of(task_id)
+        time.sleep(20)
+        server.start()
+        report = fleet.wait(task_id)
+
+        assert (report.state, report.exit_code) == (ChunkState.SUCCEEDED, 0), report
+        assert report.attempts <= 2
+        assert len(fleet.registry.versions("mood")) == 1
+        wait_for(lambda: fleet.ledger.status(task_id).ended, "the end in the ledger")
+        assert not children_of(task_id)
+        assert worker.poll() is None
+
+
+@pytest.mark.slow
 def test_two_workers_never_run_one_task_at_the_same_time(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.start_worker(BULKSCORE_VISIBILITY_SECONDS="2", BULKSCORE_LEASE_SECONDS="30")
