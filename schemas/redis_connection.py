@@ -15,6 +15,10 @@ from schemas.settings import BrokerSettings, redact
 # A command is sent again this often when the connection breaks. Each try waits for a whole
 # time-out: with the defaults a frozen server is told of after some 10 s.
 COMMAND_RETRIES = 1
+# A server that wants a certificate of its clients may close the line before it says so.
+_CERTIFICATE_HINT = (
+    "; it may want a certificate of ours: BULKSCORE_REDIS_CERT_FILE and BULKSCORE_REDIS_KEY_FILE"
+)
 # What Redis and Valkey say of a script that does what its caller may not.
 _DENIED_IN_SCRIPT = ("user executing the script can't", "ACL failure")
 
@@ -60,7 +64,8 @@ def broker_error(url: str, error: Exception) -> BrokerUnavailable:
     unanswered = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
     if isinstance(error, redis.exceptions.RedisError) and not isinstance(error, unanswered):
         return BrokerUnavailable(f"{place} refused a command: {words}")
-    return BrokerUnavailable(f"{place} does not answer: {words}")
+    hint = _CERTIFICATE_HINT if "EOF occurred in violation of protocol" in words else ""
+    return BrokerUnavailable(f"{place} does not answer: {words}{hint}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -56,6 +56,7 @@ def test_drift_is_in_the_summary_whoever_sees_the_end_and_is_told_once(
     assert "since job one" in bench.cli("wait", "three").stdout
 
 
+@pytest.mark.slow
 def test_a_job_without_its_reference_ends_all_the_same_and_is_not_tried_again(
     job_bench: JobBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

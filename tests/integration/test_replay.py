@@ -86,6 +86,7 @@ def test_rows_of_a_chunk_are_scored_in_pieces_that_are_said_first_and_nothing_is
     assert state(bench) == before
 
 
+@pytest.mark.slow
 def test_a_dead_chunk_dies_here_too_and_verbatim_shows_the_error_as_it_was_raised(
     bench: JobBench,
 ) -> None:
