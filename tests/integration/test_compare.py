@@ -13,6 +13,7 @@ from support.models import tiny_model
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_two_jobs_and_the_two_models_of_one_job_compare_alike(
     job_bench: JobBench, tmp_path: Path
 ) -> None:

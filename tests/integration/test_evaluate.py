@@ -259,6 +259,7 @@ def test_without_a_registry_a_registered_name_is_a_matter_of_configuration(
     assert run("m@1", "--data", data).exit_code == 78
 
 
+@pytest.mark.slow
 def test_the_command_becomes_the_module(models: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text("accuracy: {min: 1}")
 

@@ -170,6 +170,7 @@ def test_public_sets_have_the_rows_their_description_says() -> None:
     assert found.leakage.rows == 0
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json(tmp_path: Path) -> None:
     data = written(tmp_path / "train.jsonl", [("A good film.", "1"), ("dull", "0")])
     model = save_tiny_classifier(tmp_path / "model")
