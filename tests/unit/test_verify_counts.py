@@ -18,17 +18,6 @@ from support import corpora
 from support.verified_job import VerifiedJob, drop, kinds, put
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> VerifiedJob:
-    return VerifiedJob(tmp_path)
-
-
-@pytest.fixture
-def scored(job: VerifiedJob) -> VerifiedJob:
-    job.score_all()
-    return job
-
-
 def test_a_complete_result_is_sound_and_every_row_is_counted(scored: VerifiedJob) -> None:
     scored.end()
 

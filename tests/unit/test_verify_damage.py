@@ -16,17 +16,6 @@ from support.stored_jobs import result_bytes
 from support.verified_job import VerifiedJob, kinds
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> VerifiedJob:
-    return VerifiedJob(tmp_path)
-
-
-@pytest.fixture
-def scored(job: VerifiedJob) -> VerifiedJob:
-    job.score_all()
-    return job
-
-
 def test_results_of_two_chunks_that_were_exchanged_are_noticed(scored: VerifiedJob) -> None:
     first, second = (Path(layout.result(scored.output, chunk)) for chunk in (1, 2))
     content = first.read_bytes()

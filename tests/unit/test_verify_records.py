@@ -2,23 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from producer.findings import FindingKind
 from schemas import layout
 from schemas.job import ErrorBudget
 from support.verified_job import VerifiedJob, kinds
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> VerifiedJob:
-    return VerifiedJob(tmp_path)
-
-
-@pytest.fixture
-def scored(job: VerifiedJob) -> VerifiedJob:
-    job.score_all()
-    return job
 
 
 def test_objects_that_readers_would_take_for_results_are_named(scored: VerifiedJob) -> None:

@@ -1,23 +1,11 @@
 """Recounting results: whatever is wrong with the rows of a result is named."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from producer.findings import FindingKind
 from support.verified_job import Change, VerifiedJob, drop, kinds, put
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> VerifiedJob:
-    return VerifiedJob(tmp_path)
-
-
-@pytest.fixture
-def scored(job: VerifiedJob) -> VerifiedJob:
-    job.score_all()
-    return job
 
 
 def swap(columns: dict[str, list[Any]]) -> None:
