@@ -10,12 +10,9 @@ import redis
 from schemas.ledger import Ledger
 from schemas.settings import BrokerSettings
 from schemas.storage import Storage
-from support.corpora import make_table, write_table
-from support.hand_worker import HandWorker
-from support.job_bench import JobBench
+from support.job_bench import JobBench, open_job_bench
 from support.models import tiny_model
 from support.s3 import S3Bucket
-from support.texts import ordinary_texts
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +24,8 @@ def bench_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def job_bench(tmp_path: Path, bench_model: Path, redis_url: str) -> Iterator[JobBench]:
     """A corpus of four files and a worker that scores when it is told to."""
-    corpus = tmp_path / "corpus"
-    for number in range(4):
-        table = make_table(ordinary_texts(25), first_id=25 * number)
-        write_table(corpus / f"{number}.parquet", table)
-    worker = HandWorker(redis_url, tmp_path / "model-cache")
-    yield JobBench(
-        folder=tmp_path, corpus=corpus, model=bench_model, redis_url=redis_url, worker=worker
-    )
-    worker.close()
+    with open_job_bench(tmp_path, bench_model, redis_url) as bench:
+        yield bench
 
 
 @pytest.fixture

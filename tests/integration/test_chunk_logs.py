@@ -10,14 +10,10 @@ from typing import Any
 
 import pytest
 
-from producer.sample import damage_text_page
 from schemas.states import ChunkState
-from support.corpora import make_table, write_table
-from support.hand_worker import HandWorker
-from support.job_bench import JOB, JobBench
+from support.job_bench import JOB, JobBench, open_job_bench
 from support.processes import start_cli
 from support.servers import ValkeyServer
-from support.texts import ordinary_texts
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -53,35 +49,22 @@ def logged(
     """A job of four chunks; `logs --follow` began when only the first had been scored."""
     valkey.empty()
     folder = tmp_path_factory.mktemp("logs")
-    for number in range(4):
-        table = make_table(ordinary_texts(25), first_id=25 * number)
-        file = folder / "corpus" / f"{number}.parquet"
-        write_table(file, table, use_dictionary=False, write_page_checksum=True)
-    damage_text_page(folder / "corpus" / f"{DEAD}.parquet")
-    worker = HandWorker(valkey.url, folder / "model-cache")
-    bench = JobBench(
-        folder=folder,
-        corpus=folder / "corpus",
-        model=bench_model,
-        redis_url=valkey.url,
-        worker=worker,
-    )
-    submitted = bench.submit()
-    assert submitted.exit_code == 0, submitted
-    assert worker.work(1) == ["succeeded"]
-    with start_cli(*LOGS, "--follow", env=bench.env) as following:
-        following.wait_for_output('"ended"')
-        assert worker.work(1) == ["dead"]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "link", broken_disk)
-            assert worker.work(1) == ["retrying"]
-        vanish(bench)
-        with start_cli("wait", JOB, env=bench.env) as waiting:
-            wait_until(lambda: ended(bench), 60, message=waiting.__str__)
-        exit_code = following.wait()
-        followed, kept = lines_of(following.stdout), lines_of(bench.cli(*LOGS).stdout)
-    yield Logged(bench=bench, followed=followed, kept=kept, exit_code=exit_code)
-    worker.close()
+    with open_job_bench(folder, bench_model, valkey.url, damaged=DEAD) as bench:
+        submitted = bench.submit()
+        assert submitted.exit_code == 0, submitted
+        assert bench.worker.work(1) == ["succeeded"]
+        with start_cli(*LOGS, "--follow", env=bench.env) as following:
+            following.wait_for_output('"ended"')
+            assert bench.worker.work(1) == ["dead"]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "link", broken_disk)
+                assert bench.worker.work(1) == ["retrying"]
+            vanish(bench)
+            with start_cli("wait", JOB, env=bench.env) as waiting:
+                wait_until(lambda: ended(bench), 60, message=waiting.__str__)
+            exit_code = following.wait()
+            followed, kept = lines_of(following.stdout), lines_of(bench.cli(*LOGS).stdout)
+        yield Logged(bench=bench, followed=followed, kept=kept, exit_code=exit_code)
 
 
 def ended(bench: JobBench) -> bool:

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from producer.sample import damage_text_page
 from schemas.chunks import Chunk
 from schemas.errors import UsageError
-from support.corpora import make_table, write_table
-from support.hand_worker import HandWorker
-from support.job_bench import JOB, JobBench
+from support.job_bench import JOB, JobBench, open_job_bench
 from support.servers import ValkeyServer
 from support.texts import ordinary_texts
 from worker.replay import narrowed
@@ -32,24 +29,13 @@ def bench(
     folder = tmp_path_factory.mktemp("replay")
     texts: list[str | None] = list(ordinary_texts(ROWS))
     texts[3:8] = [None, " ", " ", None, " "]
-    for number in range(2):
-        file = folder / "corpus" / f"{number}.parquet"
-        table = make_table(texts, first_id=ROWS * number)
-        write_table(file, table, use_dictionary=False, write_page_checksum=True)
-    damage_text_page(folder / "corpus" / f"{DEAD}.parquet")
-    worker = HandWorker(valkey.url, folder / "model-cache")
-    bench = JobBench(
-        folder=folder,
-        corpus=folder / "corpus",
-        model=bench_model,
-        redis_url=valkey.url,
-        worker=worker,
-    )
-    submitted = bench.submit("--chunk-rows", "100")
-    assert submitted.exit_code == 0, submitted
-    assert worker.work() == ["succeeded", "dead"]
-    yield bench
-    worker.close()
+    with open_job_bench(
+        folder, bench_model, valkey.url, texts=texts, files=2, damaged=DEAD
+    ) as bench:
+        submitted = bench.submit("--chunk-rows", "100")
+        assert submitted.exit_code == 0, submitted
+        assert bench.worker.work() == ["succeeded", "dead"]
+        yield bench
 
 
 def state(bench: JobBench) -> dict[str, bytes | None]:
