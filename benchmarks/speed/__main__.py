@@ -8,12 +8,10 @@ Linux alone: what other programs use is read from /proc.
 
 import argparse
 import os
-import platform
 import shlex
 import sys
 import tempfile
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from benchmarks.speed.figures import Corpus, Run
 from benchmarks.speed.setup import MAX_LENGTH, Setup
 from benchmarks.speed.table import page
 from benchmarks.speed.work import useful_flops
+from benchmarks.support.machine import processor, versions
 from worker.tokenizer import Tokenizer
 
 DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "onnxruntime", "openvino", "nncf")
@@ -97,10 +96,10 @@ def _run_of(options: argparse.Namespace, setup: Setup) -> Run:
     return Run(
         command=shlex.join(["python", "-m", "benchmarks.speed", *sys.argv[1:]]),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=_processor(),
+        machine=processor(),
         cores=CORES,
         threads=setup.threads,
-        versions={"python": platform.python_version(), **_versions()},
+        versions=versions(DISTRIBUTIONS),
         model=options.model,
         corpus=Corpus(
             source=source,
@@ -112,19 +111,6 @@ def _run_of(options: argparse.Namespace, setup: Setup) -> Run:
             useful_gflop=int(work.sum()) / 1e9,
         ),
     )
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    flags = {f for line in lines if line.startswith("flags") for f in line.split()}
-    extensions = [name for name in ("avx512_bf16", "avx512_vnni", "amx_bf16") if name in flags]
-    return " with ".join(filter(None, [(names or [platform.machine()])[0], ", ".join(extensions)]))
-
-
-def _versions() -> dict[str, str]:
-    installed = {d.name.lower() for d in metadata.distributions() if d.name}
-    return {name: metadata.version(name) for name in DISTRIBUTIONS if name in installed}
 
 
 if __name__ == "__main__":
