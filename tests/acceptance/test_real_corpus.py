@@ -1,4 +1,4 @@
-"""Hundreds of real documents through `bulkscore run` with a real classifier, row by row."""
+"""250 real documents through `bulkscore run` with a real classifier, row by row."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from support.minilm import TRAINING_SECONDS, minilm_sst2
 from support.processes import CompletedCli, run_cli
 
 RUN_SECONDS = 1_200  # half a minute on one quiet core
-EVERY = 40  # documents of the corpus: one in so many
+EVERY = 80  # documents of the corpus: one in so many
 SAMPLE_ROWS = 100
 TOLERANCE = 1e-4
 
@@ -65,7 +65,7 @@ def test_every_document_has_its_row_in_the_order_of_the_corpus(
     assert run.exit_code == 0, str(run)
     assert rows["doc_id"].to_pylist() == pq.read_table(corpus)["doc_id"].to_pylist()
     assert rows["source_row"].to_pylist() == list(range(len(rows)))
-    assert rows["error"].null_count == len(rows) > 450
+    assert rows["error"].null_count == len(rows) > 225
 
 
 def test_the_account_agrees_with_the_rows(run: CompletedCli, rows: pa.Table) -> None:

@@ -91,11 +91,12 @@ def stat(folder: Path) -> int:
     return (folder / "model.safetensors").stat().st_size
 
 
-def test_a_version_in_8_bits_is_registered_with_parent_card_and_table(
-    model: Path, data: Path, tmp_path: Path, run: Compress
+def test_a_version_in_8_bits_is_registered_with_parent_card_and_table_under_an_allow_list(
+    model: Path, data: Path, tmp_path: Path, run: Compress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(Storage(), str(tmp_path / "registry"))
     register(registry, str(model), "m", version="1")
+    monkeypatch.setenv("BULKSCORE_ALLOWED_URIS", f"{registry.root},{data}")
 
     done = run(
         *("m@1", "--method", "int8", "--data", data / "test.parquet"),

@@ -11,6 +11,8 @@ from schemas.manifest import read_manifest
 from schemas.storage import Storage
 from support import corpora
 from support.job_bench import JobBench
+from support.processes import start_cli
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -51,8 +53,11 @@ def test_drift_is_in_the_summary_whoever_sees_the_end_and_is_told_once(
     assert "drift since job one" in bench.cli("report", second).stdout
 
     corpora.write_corpus(bench.corpus / "evenmore.parquet", rows=30, seed=8)
-    send("three", "one")
+    third = send("three", "one")
     bench.worker.work()
+    with start_cli("reconcile", "--forever", env=bench.env) as janitor:
+        wait_until(lambda: bench.ledger.awaiting_drift() == [], 60, message=janitor.__str__)
+    assert {drift.reference for drift in read_summary(storage, third).drift} == {"one"}
     assert "since job one" in bench.cli("wait", "three").stdout
 
 

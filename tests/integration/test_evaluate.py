@@ -72,10 +72,11 @@ def data(tmp_path: Path) -> Path:
     return rows_of(tmp_path / "data.jsonl", chance.choice(["negative", "positive"], ROWS).tolist())
 
 
-def test_everything_is_measured_and_reported_without_a_text(
-    run: Evaluate, models: Path, data: Path, tmp_path: Path
+def test_everything_is_measured_and_reported_without_a_text_under_an_allow_list(
+    run: Evaluate, models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = tmp_path / "report.html"
+    monkeypatch.setenv("BULKSCORE_ALLOWED_URIS", f"{models},{tmp_path}")
 
     done = run(
         *(models / "one", "--data", data, *FEW, "--json", "--report", report),
