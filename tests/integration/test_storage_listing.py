@@ -21,17 +21,6 @@ def test_a_folder_is_listed_by_name_and_alone(output: str, storage: Storage) -> 
     assert names(storage, f"{output}/a") == []
 
 
-def test_a_listing_of_more_than_one_page_is_whole(
-    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(s3_bucket, monkeypatch)
-    storage = Storage()
-    paths = [f"{s3_bucket.name}/many/{number:04}" for number in range(1_050)]
-    storage.s3.pipe(dict.fromkeys(paths, b"1"))
-
-    assert names(storage, s3_bucket.key_uri("many")) == [f"{n:04}" for n in range(1_050)]
-
-
 def test_the_folders_in_a_folder_are_listed_by_name_and_without_theirs(
     output: str, storage: Storage
 ) -> None:
@@ -45,17 +34,16 @@ def test_the_folders_in_a_folder_are_listed_by_name_and_without_theirs(
     assert storage.list_folders(f"{output}/nothing") == []
 
 
-def test_a_listing_of_more_folders_than_a_page_holds_is_whole(
+def test_a_listing_of_more_than_a_page_holds_is_whole(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(s3_bucket, monkeypatch)
-    storage = Storage()
-    paths = [f"{s3_bucket.name}/many/{number:04}/x" for number in range(1_050)]
-    storage.s3.pipe(dict.fromkeys(paths, b"1"))
+    storage, folder = Storage(), s3_bucket.key_uri("many")
+    folders = [f"{number:04}" for number in range(1_050)]
+    storage.s3.pipe({f"{s3_bucket.name}/many/{name}/x": b"1" for name in folders})
 
-    found = storage.list_folders(s3_bucket.key_uri("many"))
-
-    assert found == [s3_bucket.key_uri(f"many/{n:04}") for n in range(1_050)]
+    assert storage.list_folders(folder) == [f"{folder}/{name}" for name in folders]
+    assert names(storage, folder, recursive=True) == [f"{name}/x" for name in folders]
 
 
 PATTERNS = {
