@@ -10,6 +10,7 @@ import redis
 from schemas.chunks import Chunk
 from schemas.errors import UsageError
 from support.job_bench import JOB, JobBench, open_job_bench
+from support.processes import run_cli
 from support.servers import ValkeyServer
 from support.texts import ordinary_texts
 from worker.replay import narrowed
@@ -51,8 +52,17 @@ def test_rows_of_a_chunk_are_scored_in_pieces_that_are_said_first_and_nothing_is
 ) -> None:
     before = state(bench)
 
-    done = bench.cli(
-        "replay", JOB, "--chunk", str(SOUND), "--rows", "2:66", "--careful", "--device", "cpu"
+    done = run_cli(
+        "replay",
+        JOB,
+        "--chunk",
+        str(SOUND),
+        "--rows",
+        "2:66",
+        "--careful",
+        "--device",
+        "cpu",
+        env=bench.env,
     )
 
     assert done.exit_code == 0, done
@@ -78,8 +88,15 @@ def test_a_dead_chunk_dies_here_too_and_verbatim_shows_the_error_as_it_was_raise
 ) -> None:
     before = state(bench)
 
-    done = bench.cli(
-        "replay", str(bench.output), "--chunk", str(DEAD), "--verbatim", "--device", "cpu"
+    done = run_cli(
+        "replay",
+        str(bench.output),
+        "--chunk",
+        str(DEAD),
+        "--verbatim",
+        "--device",
+        "cpu",
+        env=bench.env,
     )
 
     assert done.exit_code == 3, done

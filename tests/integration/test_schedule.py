@@ -159,8 +159,10 @@ def test_a_file_of_a_failed_job_is_scored_again_and_its_neighbours_are_not(
 
 
 def test_pods_that_start_at_once_are_one_job(job_bench: JobBench) -> None:
+    words = ("submit", *job_bench.scoring, "--output", str(job_bench.output), "--incremental")
+
     def start(_number: int) -> CompletedCli:
-        return submit(job_bench, "--incremental", "--logical-date", "2025-06-01")
+        return run_cli(*words, "--logical-date", "2025-06-01", env=job_bench.env)
 
     with ThreadPoolExecutor(3) as pods:
         done = list(pods.map(start, range(3)))

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from producer.sample import damage_text_page
 from schemas.job_status import JobStatus
 from schemas.ledger import Ledger
 from schemas.settings import BrokerSettings
+from support.commands import run_here
 from support.corpora import make_table, write_table
 from support.hand_worker import HandWorker
-from support.processes import CompletedCli, run_cli
+from support.processes import CompletedCli
 from support.texts import ordinary_texts
 
 JOB = "nightly"
@@ -54,9 +54,9 @@ class JobBench:
             *("--chunk-rows", "30"),
         ]
 
-    def cli(self, *args: str, **options: Any) -> CompletedCli:
-        """Run a command against this broker."""
-        return run_cli(*args, env=self.env, **options)
+    def cli(self, *args: str) -> CompletedCli:
+        """Run a command against this broker, in this process."""
+        return run_here(*args, env=self.env)
 
     def submit(self, *args: str) -> CompletedCli:
         """Submit the job, with further options."""
