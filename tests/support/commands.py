@@ -62,6 +62,7 @@ def _as_in_a_process(args: tuple[str, ...], env: Environment) -> Iterator[None]:
                 own.stream.close()  # a copy of file descriptor 2
         root.handlers = handlers
         root.setLevel(level)
+        logging.captureWarnings(False)
 
 
 def _refuse(program: str, command: list[str]) -> NoReturn:
