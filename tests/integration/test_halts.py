@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,7 @@ pytestmark = pytest.mark.integration
 def own_model(job_bench: JobBench, tmp_path: Path) -> JobBench:
     """The job's model is a copy that may be changed."""
     model = shutil.copytree(job_bench.model, tmp_path / "own-model")
-    return JobBench(
-        folder=job_bench.folder,
-        corpus=job_bench.corpus,
-        model=model,
-        redis_url=job_bench.redis_url,
-        worker=job_bench.worker,
-    )
+    return replace(job_bench, model=model)
 
 
 def test_a_halted_job_says_why_to_whoever_asks_and_goes_on_once_it_is_mended(
