@@ -34,7 +34,7 @@ from benchmarks.speed.models import MODELS
 from benchmarks.support.idle import BUSY, Steps, steps
 from benchmarks.support.jobs import running_worker, score_job, worker_environment
 from benchmarks.support.moto import moto_bucket
-from benchmarks.support.texts import texts_of
+from benchmarks.support.texts import texts_of, with_new_words, words_met_once
 from benchmarks.support.traced_worker import (
     ATTEMPT,
     ENGINE,
@@ -57,7 +57,8 @@ from worker.reader import GPU_WINDOW_ROWS, WINDOW_ROWS, read_windows
 
 Window = list[NDArray[np.int32]]
 
-# Most different texts that a job is made of; a chunk of more has some of them twice, far apart.
+# Texts that a job is made of; where it has more, they come again with other words in the place of
+# those that come once, so that a job does not meet fewer new words than a corpus of its size.
 TEXTS = 20_000
 TRIED_TEXTS = 200
 WARM_UP_SECONDS = 180.0
@@ -127,6 +128,7 @@ class Bench:
         self._storage = self.deployment.storage
         self._folder, self._place = folder, place
         self._texts = texts_of(options.corpus, TEXTS)
+        self._once = words_met_once(self._texts)
         MODELS[options.model](folder / "model")
         self._pin: ModelPin = pin_model(self._storage, str(folder / "model"))
         self._model: LoadedModel = load_model(
@@ -197,13 +199,18 @@ class Bench:
         """Write a corpus of files that are a chunk each."""
         for number in range(files):
             first = number * rows
-            texts = [self._texts[(first + n) % len(self._texts)] for n in range(rows)]
+            texts = [self._text(first + n) for n in range(rows)]
             table = pa.table({"id": range(first, first + rows), "text": texts})
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink, compression="zstd", row_group_size=10_000)
             self._storage.replace(
                 f"{self._place}/{name}/{number}.parquet", sink.getvalue().to_pybytes()
             )
+
+    def _text(self, number: int) -> str:
+        """Return a text; when all were there, they come again with new words."""
+        turn, place = divmod(number, len(self._texts))
+        return with_new_words(self._texts[place], self._once, turn)
 
     def _create(self, corpus: str, job_id: str) -> Manifest:
         spec = JobSpec(

@@ -1,7 +1,7 @@
 """The way of a chunk: read, tokenize, score, write. Rows out = rows in, in the same order.
 
-While the engine works on one window of rows, one thread reads and tokenizes the next and another
-writes the last; not so in a careful attempt, see `worker.careful`.
+While the engine works on one window of rows, one thread tokenizes the next, one reads the next but
+one, and another writes the last; not so in a careful attempt, see `worker.careful`.
 """
 
 import contextlib
@@ -142,7 +142,7 @@ def _tokenized(
         window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
         window_bytes=GPU_WINDOW_BYTES if on_gpu else WINDOW_BYTES,
     )
-    with contextlib.closing(clock.each("read", windows)) as read:
+    with contextlib.closing(prefetched(clock.each("read", windows))) as read:
         for window in read:
             samples = window_samples(manifest, chunk, window)
             with clock("tokenize"):

@@ -13,9 +13,10 @@ import numpy as np
 
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
+from worker.boundaries import keeps_prefixes, prefix
 from worker.encoded import Encoded, Ids
 from worker.overlap import prefetched
-from worker.prefix import keeps_prefixes, prefix
+from worker.words import Words, words_of
 
 # Characters handed to the Rust tokenizer in one call. It needs some 100 bytes for each, most of
 # them for tokens that truncation then drops: this bounds one call to about 100 MB. What one call
@@ -64,6 +65,8 @@ class Tokenizer:
         self._rust, self._side, self._unknown_id = _load(path)
         self._max_length = max_length
         self._keeps_prefixes = keeps_prefixes(self._rust)
+        self._room = max_length - self._rust.num_special_tokens_to_add(is_pair=False)
+        self._words = words_of(self._rust) if self._room > 0 else None
 
     def encode(self, texts: Sequence[str], long_text: LongText = "truncate") -> Encoded:
         """Return the token ids of `texts`; never raises because of a text.
@@ -103,34 +106,57 @@ class Tokenizer:
 
     def _truncated(self, texts: Sequence[str]) -> list[_Text]:
         """Return each text as one passage; looks at no more of it than it takes to fill that."""
-        self._rust.enable_truncation(self._max_length, direction=self._side)
         if self._side == "left":
-            return self._encode([text[-TEXT_CHARACTERS:] for text in texts], _first_passage)
+            return self._passages([text[-TEXT_CHARACTERS:] for text in texts])
         wholes = [text[:TEXT_CHARACTERS] for text in texts]
         if not self._keeps_prefixes:
-            return self._encode(wholes, _first_passage)
+            return self._passages(wholes)
         prefixes = [prefix(text, self._max_length * TOKEN_CHARACTERS) for text in wholes]
-        found = self._encode(prefixes, _first_passage)
+        found = self._passages(prefixes)
         # Tokens that overflow prove that the passage is full; any others ask for the whole text.
         short = [
             i
             for i, text in enumerate(found)
             if len(prefixes[i]) < len(wholes[i]) and not text.truncated
         ]
-        again = self._encode([wholes[i] for i in short], _first_passage)
+        again = self._passages([wholes[i] for i in short])
         for i, text in zip(short, again, strict=True):
             found[i] = text
         return found
 
+    def _passages(self, texts: Sequence[str]) -> list[_Text]:
+        """Return one passage of each text, from its words where that is known to be the same."""
+        if self._words is None:
+            return self._passages_of_wholes(texts)
+        found: list[_Text] = []
+        for call in _calls(texts, len(texts)):
+            try:
+                found += [self._passage(ids, self._words) for ids in self._words.ids(call)]
+            except BaseException as error:
+                if not _is_about_content(error):
+                    raise
+                found += self._passages_of_wholes(call)  # finds the text that is to blame
+        return found
+
+    def _passage(self, ids: Ids, words: Words) -> _Text:
+        """Return the first ids of a text that a passage holds, or the last ones."""
+        kept = ids[: self._room] if self._side == "right" else ids[-self._room :]
+        return _Text(
+            [np.concatenate((words.before, kept, words.after))], truncated=len(ids) > self._room
+        )
+
+    def _passages_of_wholes(self, texts: Sequence[str]) -> list[_Text]:
+        self._rust.enable_truncation(self._max_length, direction=self._side)
+        return self._encode(texts, _first_passage)
+
     def _windows(self, texts: Sequence[str]) -> list[_Text]:
         """Return each text in as many passages as it takes."""
-        room = self._max_length - self._rust.num_special_tokens_to_add(is_pair=False)
-        self._rust.enable_truncation(self._max_length, stride=room // OVERLAP)
+        self._rust.enable_truncation(self._max_length, stride=self._room // OVERLAP)
         return self._encode([text[:TEXT_CHARACTERS] for text in texts], _all_passages)
 
     def _encode(self, texts: Sequence[str], read: Callable[[Any], _Text]) -> list[_Text]:
         """Return what `read` makes of the encoding of each text, the Rust side a call ahead."""
-        calls = (self._encodings(call) for call in _calls(texts))
+        calls = (self._encodings(call) for call in _calls(texts, CALL_TEXTS))
         with contextlib.closing(prefetched(calls)) as encoded:
             return [
                 _FAILED if encoding is None else read(encoding)
@@ -195,13 +221,13 @@ def _load(path: Path) -> tuple[Any, str, int | None]:
     return rust, str(tokenizer.truncation_side), None if knows_all else tokenizer.unk_token_id
 
 
-def _calls(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield `texts` in order, in parts of at most so many characters and texts."""
+def _calls(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Yield `texts` in order, in parts of at most so many characters and `most` texts."""
     part: list[str] = []
     characters = 0
     for text in texts:
         size = len(text)
-        if part and (characters + size > CALL_CHARACTERS or len(part) == CALL_TEXTS):
+        if part and (characters + size > CALL_CHARACTERS or len(part) == most):
             yield part
             part, characters = [], 0
         part.append(text)

@@ -132,7 +132,8 @@ class SimulatedEngine:
         folder: Engines with the same folder share the device.
     """
 
-    device, dtype, token_budget = "simulated", "fp32", SIMULATED_TOKEN_BUDGET
+    # Windows are as large as those of the device that it stands for.
+    device, dtype, token_budget = "cuda (simulated)", "fp32", SIMULATED_TOKEN_BUDGET
 
     def __init__(self, label_count: int, tokens_per_second: float, folder: Path) -> None:
         self.label_count = label_count

@@ -200,6 +200,7 @@ def test_cutting_long_texts_short_changes_neither_ids_nor_marks(
     cutting = Tokenizer(folders[family], 16)
     whole = Tokenizer(folders[family], 16)
     whole._keeps_prefixes = False
+    whole._words = None
 
     encoded, expected = cutting.encode(texts), whole.encode(texts)
 
@@ -304,12 +305,18 @@ def test_a_time_limit_is_not_taken_for_a_bad_text(
     class Interrupted:
         def enable_truncation(self, length: int, *, direction: str) -> None: ...
 
-        def encode_batch_fast(self, texts: list[str]) -> None:
+        def no_truncation(self) -> None: ...
+
+        def encode_batch_fast(self, texts: list[str], **options: bool) -> None:
             raise TimeLimit
 
     tokenizer = Tokenizer(bert, 64)
     monkeypatch.setattr(tokenizer, "_rust", Interrupted())
+    monkeypatch.setattr(tokenizer._words, "_rust", Interrupted())
 
+    with pytest.raises(TimeLimit):
+        tokenizer.encode(["dull"])
+    monkeypatch.setattr(tokenizer, "_words", None)
     with pytest.raises(TimeLimit):
         tokenizer.encode(["dull"])
 

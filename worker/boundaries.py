@@ -1,4 +1,4 @@
-r"""Cuts a text short where that cannot change the tokens before the cut.
+r"""Where a text can be cut so that its tokens are those of its parts.
 
 A **boundary** is a single space between two plain letters or digits. Where a tokenizer does nothing
 that looks across one, the tokens of the text before a boundary are the first tokens of the whole
@@ -12,11 +12,22 @@ text, to the last one. Its parts are known by name, and each holds for a reason:
 - No added token reaches across: none contains white space.
 
 A part that is not named here makes a tokenizer of which nothing is known, and its texts stay whole.
+
+A **word** begins with a text, with white space right behind a visible character, and where a
+letter or digit of ASCII meets its punctuation. Its tokens are the same alone as within a text
+where, beyond all that,
+
+- nothing is done to the start or the end of a text alone: nothing is put there or taken away,
+  unless white space is there already;
+- no added token takes the white space behind it along, asks what stands beside it, or holds such
+  punctuation;
+- the pre-tokenizer ends a piece at all of these places. SentencePiece's models do at spaces only.
 """
 
 import json
 import re
-from typing import Any
+import string
+from typing import Any, NamedTuple
 
 # Letters that are the same under all four normal forms, or turn into letters and accents.
 _PLAIN = "0-9A-Za-zÀ-ÖØ-öø-ɏΑ-ΡΣ-ωЀ-ҁא-תء-ي가-힣"
@@ -32,6 +43,9 @@ _NORMALIZERS = frozenset(
 )
 # Patterns of SentencePiece's models: a boundary is one space, which they leave alone.
 _SPACE_PATTERNS = (r" {2,}", r"\s{2,}|[\n\r\t]")
+_SPLITTING_AT_PUNCTUATION = ("BertPreTokenizer", "ByteLevel")
+# Without what belongs to words: "_" to some, "'" in contractions.
+_PUNCTUATION = frozenset(string.punctuation) - set("_'")
 _MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 
 
@@ -56,6 +70,40 @@ def keeps_prefixes(rust: Any) -> bool:
         and all(_is_word(word) and _is_word(_normalized(rust, word)) for word in added)
         and _normalized(rust, "a a") == "a a"
     )
+
+
+class WordBreaks(NamedTuple):
+    """Where words begin, in ASCII.
+
+    Attributes:
+        spaces: White space with which a word may begin.
+        punctuation: What a word may begin with behind a letter or digit, or end with before one.
+    """
+
+    spaces: bytes
+    punctuation: bytes
+
+
+def word_breaks(rust: Any) -> WordBreaks | None:
+    """Return where words begin whose tokens are the same alone as in a text; None if unknown.
+
+    Args:
+        rust: A `tokenizers.Tokenizer`.
+    """
+    normalizers = _parts(rust.normalizer, "normalizers")
+    added = rust.get_added_tokens_decoder().values()
+    if (
+        not keeps_prefixes(rust)
+        or any(part["type"] in ("Prepend", "Strip") for part in normalizers)
+        or any(token.rstrip or token.single_word for token in added)
+    ):
+        return None
+    parts = _parts(rust.pre_tokenizer, "pretokenizers")
+    starts_with_space = any(part.get("add_prefix_space") for part in parts)
+    if starts_with_space or parts[0]["type"] not in _SPLITTING_AT_PUNCTUATION:
+        return WordBreaks(b" ", b"")
+    punctuation = _PUNCTUATION.difference(*(token.content for token in added))
+    return WordBreaks(b" \t\n\r", "".join(punctuation).encode())
 
 
 def _is_word(text: str) -> bool:

@@ -1,10 +1,14 @@
-"""The tokens before a boundary are the first tokens of the whole text, whatever follows it."""
+"""The tokens of the parts of a text are those of the text, wherever it is cut."""
 
 import re
+import string
 import unicodedata
 from functools import cache
+from itertools import chain
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +17,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from support.families import tiny_tokenizer
 from support.minilm import minilm_encoder
 from support.texts import ODD
-from worker.prefix import BOUNDARY, SEARCHED_CHARACTERS, keeps_prefixes, prefix
+from worker.boundaries import (
+    BOUNDARY,
+    SEARCHED_CHARACTERS,
+    WordBreaks,
+    keeps_prefixes,
+    prefix,
+    word_breaks,
+)
+from worker.word_split import split, visible_characters
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +77,99 @@ def test_the_tokenizers_of_the_families_keep_prefixes(name: str) -> None:
     assert keeps_prefixes(rust(name))
 
 
+def words_of(text: str, breaks: WordBreaks) -> list[str]:
+    words, counts = split(pa.array([text], pa.large_string()), breaks)
+    assert counts.tolist() == [len(words)]
+    found: list[str] = words.to_pylist()
+    return found
+
+
+# DeBERTa-v2 takes white space away from the start of a text, wherever a word may begin with it.
+WORDWISE = [name for name in TOKENIZERS if name != "deberta-v2"]
+
+
+@pytest.mark.parametrize("name", WORDWISE)
+@settings(deadline=None, max_examples=600)
+@given(text=TEXT)
+@example(text=" ".join(ODD.values()))
+@example(text="\n\n ".join(ODD.values()))
+@example(text="x<mask>, [SEP]. it's (a-b) <mask> .5 ...a b. x_y _a ''s 's </s>a <s> ")
+def test_the_tokens_of_a_text_are_those_of_its_words(name: str, text: str) -> None:
+    tokenizer = rust(name)
+    breaks = word_breaks(tokenizer)
+    assert breaks
+    words = words_of(text, breaks)
+
+    encoded = tokenizer.encode_batch(words, add_special_tokens=False)
+
+    whole = tokenizer.encode(text, add_special_tokens=False).ids
+    assert "".join(words) == text
+    assert [*chain.from_iterable(word.ids for word in encoded)] == whole
+
+
+@pytest.mark.parametrize("name", WORDWISE)
+def test_a_word_ends_behind_any_visible_character(name: str) -> None:
+    tokenizer = rust(name)
+    visible = [chr(number) for number in np.flatnonzero(visible_characters())]
+    assert len(visible) > 50_000
+
+    words = tokenizer.encode_batch([f"a{one}" for one in visible], add_special_tokens=False)
+    [after] = tokenizer.encode_batch([" b"], add_special_tokens=False)
+    wholes = tokenizer.encode_batch([f"a{one} b" for one in visible], add_special_tokens=False)
+
+    for one, word, whole in zip(visible, words, wholes, strict=True):
+        assert word.ids + after.ids == whole.ids, f"U+{ord(one):04X}"
+
+
+@pytest.mark.parametrize("name", ["minilm", "bert", "gpt2", "roberta"])
+def test_words_begin_and_end_at_punctuation_that_is_not_in_a_special_token(name: str) -> None:
+    breaks = word_breaks(rust(name))
+
+    assert breaks
+    assert words_of("Yes, (a) 1.5\tb", breaks) == [
+        "Yes",
+        ",",
+        " (",
+        "a",
+        ")",
+        " 1",
+        ".",
+        "5",
+        "\tb",
+    ]
+    special = "".join(token.content for token in rust(name).get_added_tokens_decoder().values())
+    kept = set(string.punctuation) - set(special) - set("_'")
+    assert set(breaks.punctuation.decode()) == kept
+
+
+def test_words_of_sentence_piece_begin_with_spaces_alone() -> None:
+    breaks = word_breaks(rust("xlnet"))
+
+    assert breaks == WordBreaks(b" ", b"")
+    assert words_of("Yes, a  b\nc d", breaks) == ["Yes,", " a", "  b\nc", " d"]
+
+
+def test_a_word_does_not_begin_behind_what_cannot_be_seen() -> None:
+    breaks = WordBreaks(b" \n", b"")
+
+    assert words_of("a\u200b b\u00a0 c\u3000 d\u0301 e x", breaks) == [
+        "a\u200b b\u00a0 c\u3000 d\u0301 e",
+        " x",
+    ]
+    assert words_of("😀 a é b 好 c я d ", breaks) == [
+        "😀 a",
+        " é",
+        " b",
+        " 好",
+        " c",
+        " я",
+        " d",
+        " ",
+    ]
+    assert words_of(" a", breaks) == [" a"]
+    assert words_of("", breaks) == [""]
+
+
 def words() -> Tokenizer:
     """Return a tokenizer that keeps prefixes, to be spoilt."""
     made = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
@@ -73,8 +178,12 @@ def words() -> Tokenizer:
 
 
 def with_added(content: str) -> Tokenizer:
+    return with_token(AddedToken(content))
+
+
+def with_token(token: AddedToken) -> Tokenizer:
     made = words()
-    made.add_tokens([AddedToken(content)])
+    made.add_tokens([token])
     return made
 
 
@@ -119,6 +228,27 @@ def with_pre_tokenizer(*parts: Any) -> Tokenizer:
 def test_a_tokenizer_that_may_look_across_a_boundary_is_known(spoilt: Tokenizer) -> None:
     assert keeps_prefixes(words())
     assert not keeps_prefixes(spoilt)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        with_added("new york"),
+        with_token(AddedToken("<x>", rstrip=True)),
+        with_token(AddedToken("<x>", single_word=True)),
+        with_normalizer(normalizers.Strip()),
+        with_normalizer(normalizers.Prepend("a")),
+    ],
+)
+def test_a_tokenizer_that_treats_words_in_a_text_otherwise_is_known(spoilt: Tokenizer) -> None:
+    assert word_breaks(words()) == WordBreaks(b" ", b"")
+    assert word_breaks(spoilt) is None
+
+
+def test_a_byte_level_tokenizer_that_puts_a_space_before_a_text_breaks_at_spaces_alone() -> None:
+    spoilt = with_pre_tokenizer(pre_tokenizers.ByteLevel(add_prefix_space=True))
+
+    assert word_breaks(spoilt) == WordBreaks(b" ", b"")
 
 
 def test_what_stands_at_a_boundary_is_a_letter_or_digit_in_every_form_of_unicode() -> None:

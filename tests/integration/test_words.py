@@ -1,0 +1,103 @@
+"""Words are tokenized when they are met first, and remembered as long as they come again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.families import save_tiny_classifier, tiny_tokenizer
+from worker import words
+from worker.tokenizer import CALL_CHARACTERS, Tokenizer
+from worker.words import Words, words_of
+
+pytestmark = pytest.mark.integration
+
+
+class Watched:
+    """A Rust tokenizer that tells what it was asked for."""
+
+    def __init__(self, rust: Any) -> None:
+        self._rust = rust
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rust, name)
+
+    def encode_batch_fast(self, texts: Sequence[str], **options: Any) -> Any:
+        self.asked.extend(texts)
+        return self._rust.encode_batch_fast(texts, **options)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched(tiny_tokenizer("bert").backend_tokenizer)
+
+
+@pytest.fixture
+def bert(watched: Watched) -> Words:
+    found = words_of(watched)
+    assert found
+    watched.asked.clear()
+    return found
+
+
+def test_a_word_is_tokenized_when_it_is_met_first_and_never_again(
+    watched: Watched, bert: Words
+) -> None:
+    bert.ids(["the dull dull film", "dull"])
+    bert.ids(["dull style, the film"])
+
+    assert watched.asked == ["the", " dull", " film", "dull", " style", ",", " the"]
+
+
+def test_ids_are_those_of_the_texts(watched: Watched, bert: Words) -> None:
+    texts = ["the lazy dog.", "", " style", "什么 数据", "the lazy dog. (style)\n\ndull"]
+
+    found = bert.ids(texts)
+
+    assert [ids.tolist() for ids in found] == [
+        watched.encode(text, add_special_tokens=False).ids for text in texts
+    ]
+
+
+def test_words_that_are_not_met_again_are_forgotten_when_there_are_too_many(
+    watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 40)
+    bert.ids(["the lazy dog"])
+    bert.ids(["the lazy style"])
+    bert.ids(["a film that is longer than forty characters"])
+    watched.asked.clear()
+
+    found = bert.ids(["the lazy dog"])
+
+    assert watched.asked == [" dog"]
+    assert found[0].tolist() == watched.encode("the lazy dog", add_special_tokens=False).ids
+
+
+def test_all_words_are_forgotten_when_too_many_come_again(
+    watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 8)
+    bert.ids(["the lazy dog"])
+    watched.asked.clear()
+
+    found = [bert.ids(["the lazy dog"])[0].tolist() for _ in range(3)]
+
+    assert watched.asked == 3 * ["the", " lazy", " dog"]
+    assert found == 3 * [watched.encode("the lazy dog", add_special_tokens=False).ids]
+
+
+def test_more_text_than_is_looked_at_at_once_comes_out_in_order(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path / "bert", "bert")
+    texts = [f"{number} {'dull ' * 1_000}" for number in range(CALL_CHARACTERS // 4_000)]
+    by_text = Tokenizer(folder, 16)
+    by_text._words = None
+
+    found = Tokenizer(folder, 16).encode(texts)
+
+    assert [ids.tolist() for ids in found.ids] == [
+        ids.tolist() for ids in by_text.encode(texts).ids
+    ]
+    assert found.truncated.all()

@@ -1,0 +1,121 @@
+"""Token ids of texts, put together from those of their words: each new word is tokenized once.
+
+A corpus has few different words for its size. After some thousand texts nine of ten were there
+before, and to look one up takes a small part of the time of tokenizing it. What a word is, and why
+its ids are the same alone as within a text: `worker.boundaries`.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from worker.boundaries import WordBreaks, word_breaks
+from worker.encoded import Ids
+from worker.word_split import split
+
+# Characters of the words that are remembered, some 50 MB with their ids: 400,000 words of English.
+# When there are more, those that were not met again since the last time are forgotten.
+REMEMBERED_CHARACTERS = 4 << 20
+_UNKNOWN = -1
+
+
+class Words:
+    """The words that a tokenizer has met, and their ids.
+
+    Args:
+        rust: A `tokenizers.Tokenizer`.
+        breaks: Where words begin.
+        before: Ids of the special tokens before those of a text.
+        after: And behind them.
+    """
+
+    def __init__(self, rust: Any, breaks: WordBreaks, before: Ids, after: Ids) -> None:
+        self.before = before
+        self.after = after
+        self._rust = rust
+        self._breaks = breaks
+        self._places: dict[str, int] = {}  # in their order
+        self._ids: Ids = np.empty(0, dtype=np.int32)
+        self._lengths: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._met_again: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        self._characters = 0
+
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
+        """Return the ids of each text, all of them, without special tokens.
+
+        Raises:
+            UnicodeEncodeError: A text holds half a surrogate pair.
+        """
+        words, counts = split(pa.array(texts, pa.large_string()), self._breaks)
+        different = words.dictionary_encode()
+        places = self._learnt(different.dictionary.to_pylist())[different.indices.to_numpy()]
+        starts = (np.cumsum(self._lengths) - self._lengths)[places]
+        lengths = self._lengths[places]
+        stops = np.cumsum(lengths)
+        shifts = np.repeat(starts - (stops - lengths), lengths)
+        ids = self._ids[shifts + np.arange(len(shifts))]
+        ends = stops[np.cumsum(counts) - 1].tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _learnt(self, words: list[str]) -> NDArray[np.int64]:
+        """Return the place of each of some different words, all of them known from now on."""
+        if self._characters > REMEMBERED_CHARACTERS:
+            self._forget()
+        place = self._places.get
+        places = np.array([place(word, _UNKNOWN) for word in words], dtype=np.int64)
+        new = np.flatnonzero(places == _UNKNOWN)
+        self._met_again[places[places != _UNKNOWN]] = True
+        if len(new):
+            places[new] = np.arange(len(self._places), len(self._places) + len(new))
+            self._learn([words[number] for number in new])
+        return places
+
+    def _learn(self, words: list[str]) -> None:
+        self._rust.no_truncation()
+        encoded = self._rust.encode_batch_fast(words, add_special_tokens=False)
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        each = chain.from_iterable(encoding.ids for encoding in encoded)
+        ids = np.fromiter(each, np.int32, int(lengths.sum()))
+        self._places.update({word: place for place, word in enumerate(words, len(self._places))})
+        self._ids = np.concatenate([self._ids, ids])
+        self._lengths = np.concatenate([self._lengths, lengths])
+        self._met_again = np.concatenate([self._met_again, np.zeros(len(words), dtype=np.bool_)])
+        self._characters += sum(map(len, words))
+
+    def _forget(self) -> None:
+        """Keep the words that were met again since the last time; none where these are most."""
+        kept = self._met_again
+        words = [word for word, keep in zip(self._places, kept, strict=True) if keep]
+        if sum(map(len, words)) > REMEMBERED_CHARACTERS // 2:
+            kept, words = np.zeros_like(kept), []
+        self._places = {word: place for place, word in enumerate(words)}
+        self._ids = self._ids[np.repeat(kept, self._lengths)]
+        self._lengths = self._lengths[kept]
+        self._met_again = np.zeros(len(words), dtype=np.bool_)
+        self._characters = sum(map(len, words))
+
+
+def words_of(rust: Any) -> Words | None:
+    """Return the words of a tokenizer; None where it is not known to make tokens word by word.
+
+    Args:
+        rust: A `tokenizers.Tokenizer`.
+    """
+    breaks, special = word_breaks(rust), _special_ids(rust)
+    return Words(rust, breaks, *special) if breaks and special else None
+
+
+def _special_ids(rust: Any) -> tuple[Ids, Ids] | None:
+    """Return the special tokens before and behind the tokens of a text; None where unclear."""
+    rust.no_truncation()
+    bare, full = (rust.encode("a", add_special_tokens=special).ids for special in (False, True))
+    starts = range(len(full) - len(bare) + 1)
+    places = [start for start in starts if full[start : start + len(bare)] == bare]
+    if len(places) != 1 or not bare:
+        return None
+    before, after = full[: places[0]], full[places[0] + len(bare) :]
+    return np.array(before, dtype=np.int32), np.array(after, dtype=np.int32)
