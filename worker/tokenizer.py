@@ -16,7 +16,7 @@ from schemas.job import LongText
 from worker.boundaries import keeps_prefixes, prefix
 from worker.encoded import Encoded, Ids
 from worker.overlap import prefetched
-from worker.words import Words, words_of
+from worker.words import words_of
 
 # Characters handed to the Rust tokenizer in one call. It needs some 100 bytes for each, most of
 # them for tokens that truncation then drops: this bounds one call to about 100 MB. What one call
@@ -37,7 +37,7 @@ OVERLAP = 4
 class _Text(NamedTuple):
     """The passages of one text, and whether tokens were left out."""
 
-    passages: list[Ids]
+    passages: Sequence[Ids]
     truncated: bool
 
 
@@ -131,19 +131,14 @@ class Tokenizer:
         found: list[_Text] = []
         for call in _calls(texts, len(texts)):
             try:
-                found += [self._passage(ids, self._words) for ids in self._words.ids(call)]
+                ids, cut = self._words.passages(call, self._room, self._side)
             except BaseException as error:
                 if not _is_about_content(error):
                     raise
                 found += self._passages_of_wholes(call)  # finds the text that is to blame
+            else:
+                found += map(_Text, zip(ids), cut.tolist())
         return found
-
-    def _passage(self, ids: Ids, words: Words) -> _Text:
-        """Return the first ids of a text that a passage holds, or the last ones."""
-        kept = ids[: self._room] if self._side == "right" else ids[-self._room :]
-        return _Text(
-            [np.concatenate((words.before, kept, words.after))], truncated=len(ids) > self._room
-        )
 
     def _passages_of_wholes(self, texts: Sequence[str]) -> list[_Text]:
         self._rust.enable_truncation(self._max_length, direction=self._side)

@@ -33,9 +33,9 @@ class Words:
         after: And behind them.
     """
 
-    def __init__(self, rust: Any, breaks: WordBreaks, before: Ids, after: Ids) -> None:
-        self.before = before
-        self.after = after
+    def __init__(self, rust: Any, breaks: WordBreaks, before: list[int], after: list[int]) -> None:
+        self._before = before
+        self._after = after
         self._rust = rust
         self._breaks = breaks
         self._places: dict[str, int] = {}  # in their order
@@ -44,22 +44,43 @@ class Words:
         self._met_again: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
         self._characters = 0
 
-    def ids(self, texts: Sequence[str]) -> list[Ids]:
-        """Return the ids of each text, all of them, without special tokens.
+    def passages(
+        self, texts: Sequence[str], room: int, side: str
+    ) -> tuple[list[Ids], NDArray[np.bool_]]:
+        """Return the ids of each text, special tokens included, and whether some were left out.
+
+        Args:
+            texts: The texts.
+            room: Most ids of a text that are kept, special tokens apart.
+            side: "right" to keep the first ids of a text, "left" to keep the last.
 
         Raises:
             UnicodeEncodeError: A text holds half a surrogate pair.
         """
+        ids, stops = self._ids_of(texts)
+        lengths = np.diff(stops, prepend=0)
+        kept = np.minimum(lengths, room)
+        ends = np.cumsum(kept + len(self._before) + len(self._after))
+        begins = np.concatenate([[0], ends[:-1]])
+        found = np.empty(ends[-1], dtype=np.int32)
+        for number, special in enumerate(self._before):
+            found[begins + number] = special
+        for number, special in enumerate(self._after):
+            found[ends - len(self._after) + number] = special
+        first = stops - lengths if side == "right" else stops - kept
+        found[_runs(begins + len(self._before), kept)] = ids[_runs(first, kept)]
+        cuts = zip(begins.tolist(), ends.tolist(), strict=True)
+        return [found[begin:end] for begin, end in cuts], lengths > room
+
+    def _ids_of(self, texts: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
+        """Return the ids of all texts, one after the other, and where each text stops."""
         words, counts = split(pa.array(texts, pa.large_string()), self._breaks)
         different = words.dictionary_encode()
         places = self._learnt(different.dictionary.to_pylist())[different.indices.to_numpy()]
-        starts = (np.cumsum(self._lengths) - self._lengths)[places]
         lengths = self._lengths[places]
-        stops = np.cumsum(lengths)
-        shifts = np.repeat(starts - (stops - lengths), lengths)
-        ids = self._ids[shifts + np.arange(len(shifts))]
-        ends = stops[np.cumsum(counts) - 1].tolist()
-        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        starts = np.cumsum(self._lengths) - self._lengths
+        stops = np.cumsum(lengths)[np.cumsum(counts) - 1]
+        return self._ids[_runs(starts[places], lengths)], stops
 
     def _learnt(self, words: list[str]) -> NDArray[np.int64]:
         """Return the place of each of some different words, all of them known from now on."""
@@ -109,7 +130,7 @@ def words_of(rust: Any) -> Words | None:
     return Words(rust, breaks, *special) if breaks and special else None
 
 
-def _special_ids(rust: Any) -> tuple[Ids, Ids] | None:
+def _special_ids(rust: Any) -> tuple[list[int], list[int]] | None:
     """Return the special tokens before and behind the tokens of a text; None where unclear."""
     rust.no_truncation()
     bare, full = (rust.encode("a", add_special_tokens=special).ids for special in (False, True))
@@ -117,5 +138,10 @@ def _special_ids(rust: Any) -> tuple[Ids, Ids] | None:
     places = [start for start in starts if full[start : start + len(bare)] == bare]
     if len(places) != 1 or not bare:
         return None
-    before, after = full[: places[0]], full[places[0] + len(bare) :]
-    return np.array(before, dtype=np.int32), np.array(after, dtype=np.int32)
+    return full[: places[0]], full[places[0] + len(bare) :]
+
+
+def _runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of runs of items, one run after the other."""
+    stops = np.cumsum(lengths)
+    return np.repeat(starts - (stops - lengths), lengths) + np.arange(stops[-1])

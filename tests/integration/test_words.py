@@ -42,11 +42,17 @@ def bert(watched: Watched) -> Words:
     return found
 
 
+def ids_of(bert: Words, *texts: str) -> list[list[int]]:
+    found, cut = bert.passages(texts, 64, "right")
+    assert not cut.any()
+    return [ids.tolist() for ids in found]
+
+
 def test_a_word_is_tokenized_when_it_is_met_first_and_never_again(
     watched: Watched, bert: Words
 ) -> None:
-    bert.ids(["the dull dull film", "dull"])
-    bert.ids(["dull style, the film"])
+    ids_of(bert, "the dull dull film", "dull")
+    ids_of(bert, "dull style, the film")
 
     assert watched.asked == ["the", " dull", " film", "dull", " style", ",", " the"]
 
@@ -54,39 +60,48 @@ def test_a_word_is_tokenized_when_it_is_met_first_and_never_again(
 def test_ids_are_those_of_the_texts(watched: Watched, bert: Words) -> None:
     texts = ["the lazy dog.", "", " style", "什么 数据", "the lazy dog. (style)\n\ndull"]
 
-    found = bert.ids(texts)
+    assert ids_of(bert, *texts) == [watched.encode(text).ids for text in texts]
 
-    assert [ids.tolist() for ids in found] == [
-        watched.encode(text, add_special_tokens=False).ids for text in texts
-    ]
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_of_a_longer_text_the_ids_at_one_side_are_kept(
+    watched: Watched, bert: Words, side: str
+) -> None:
+    texts = ["the lazy dog " * 9, "dull", "what a dull story " * 9]
+
+    found, cut = bert.passages(texts, 10, side)
+
+    watched.enable_truncation(12, direction=side)
+    assert [ids.tolist() for ids in found] == [watched.encode(text).ids for text in texts]
+    assert cut.tolist() == [True, False, True]
 
 
 def test_words_that_are_not_met_again_are_forgotten_when_there_are_too_many(
     watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 40)
-    bert.ids(["the lazy dog"])
-    bert.ids(["the lazy style"])
-    bert.ids(["a film that is longer than forty characters"])
+    ids_of(bert, "the lazy dog")
+    ids_of(bert, "the lazy style")
+    ids_of(bert, "a film that is longer than forty characters")
     watched.asked.clear()
 
-    found = bert.ids(["the lazy dog"])
+    found = ids_of(bert, "the lazy dog")
 
     assert watched.asked == [" dog"]
-    assert found[0].tolist() == watched.encode("the lazy dog", add_special_tokens=False).ids
+    assert found == [watched.encode("the lazy dog").ids]
 
 
 def test_all_words_are_forgotten_when_too_many_come_again(
     watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 8)
-    bert.ids(["the lazy dog"])
+    ids_of(bert, "the lazy dog")
     watched.asked.clear()
 
-    found = [bert.ids(["the lazy dog"])[0].tolist() for _ in range(3)]
+    found = [ids_of(bert, "the lazy dog") for _ in range(3)]
 
     assert watched.asked == 3 * ["the", " lazy", " dog"]
-    assert found == 3 * [watched.encode("the lazy dog", add_special_tokens=False).ids]
+    assert found == 3 * [[watched.encode("the lazy dog").ids]]
 
 
 def test_more_text_than_is_looked_at_at_once_comes_out_in_order(tmp_path: Path) -> None:
