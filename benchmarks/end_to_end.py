@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ from worker.distinct import distinct
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
-from worker.reader import GPU_WINDOW_ROWS, WINDOW_ROWS, read_windows
+from worker.reader import CPU_WINDOW, GPU_WINDOW, read_windows
 
 Window = list[NDArray[np.int32]]
 
@@ -67,8 +68,9 @@ PAUSE_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Times of one round, in seconds; `cpu` ones are of the processors."""
+    """Tokens and times of one round, in seconds; `cpu` ones are of the processors."""
 
+    tokens: int
     bare: float
     bare_cpu: float
     job: float
@@ -144,10 +146,10 @@ class Bench:
         )
         self.chunks = options.chunks * options.workers
         self.chunk_rows = max(1, round(options.chunk_seconds * self._rows_per_second()))
-        self._write("corpus", self.chunks, self.chunk_rows)
+        rows = self.chunks * self.chunk_rows
+        for number in range(options.rounds):
+            self._write(f"corpus-{number}", self.chunks, self.chunk_rows, number * rows)
         self._write("warm-up", 4 * options.workers, 32)
-        self.windows = list(self._windows())
-        self.tokens = sum(len(ids) for window in self.windows for ids in window)
 
     def warm_up(self) -> None:
         """Score small jobs until every worker has loaded its model."""
@@ -158,13 +160,15 @@ class Bench:
                 raise TimeoutError(f"no work from all workers within {WARM_UP_SECONDS} s")
             self._job("warm-up", f"warm-up-{number}")
             number += 1
-        self.forward(self.windows[:1])
+        self.forward(list(islice(self._windows("warm-up"), 1)))
 
     def round(self, number: int, workers: Sequence[psutil.Process]) -> Round:
-        """Run both sides once."""
+        """Run both sides once, over texts of their own."""
+        corpus = f"corpus-{number}"
+        windows = list(self._windows(corpus))
         sides: list[Callable[[], Any]] = [
-            lambda: measured(lambda: self.forward(self.windows), [psutil.Process()]),
-            lambda: measured(lambda: self._job("corpus", f"round-{number}"), workers),
+            lambda: measured(lambda: self.forward(windows), [psutil.Process()]),
+            lambda: measured(lambda: self._job(corpus, f"round-{number}"), workers),
         ]
         order = (0, 1) if number % 2 == 0 else (1, 0)
         done = {side: sides[side]() for side in order}
@@ -172,6 +176,7 @@ class Bench:
         (start, end), _, job_cpu = done[1]
         spans = self._spans_since(start)
         return Round(
+            tokens=sum(len(ids) for window in windows for ids in window),
             bare=bare,
             bare_cpu=bare_cpu,
             job=end - start,
@@ -195,10 +200,10 @@ class Bench:
         self.engine.forward(found)
         return len(found) / (time.perf_counter() - began)
 
-    def _write(self, name: str, files: int, rows: int) -> None:
-        """Write a corpus of files that are a chunk each."""
+    def _write(self, name: str, files: int, rows: int, start: int = 0) -> None:
+        """Write a corpus of files that are a chunk each, from the text `start` on."""
         for number in range(files):
-            first = number * rows
+            first = start + number * rows
             texts = [self._text(first + n) for n in range(rows)]
             table = pa.table({"id": range(first, first + rows), "text": texts})
             sink = pa.BufferOutputStream()
@@ -225,11 +230,10 @@ class Bench:
         )
         return create_job(self._storage, spec, self._pin, job_id=job_id)
 
-    def _windows(self) -> Iterator[Window]:
+    def _windows(self, corpus: str) -> Iterator[Window]:
         """Yield the token ids that the engine gets of each window of a job."""
-        manifest = self._create("corpus", "tokens")
+        manifest = self._create(corpus, f"tokens-{corpus}")
         table = read_chunks(self._storage, manifest)
-        assert len(table) == self.chunks
         on_gpu = self.engine.device.startswith("cuda")
         for chunk in (table[number] for number in range(len(table))):
             file = manifest.files[chunk.file]
@@ -239,7 +243,7 @@ class Bench:
                 chunk,
                 text_column="text",
                 id_columns=(),
-                window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
+                size=GPU_WINDOW if on_gpu else CPU_WINDOW,
             ):
                 texts = window.texts.values
                 ids = self._model.tokenizer.encode([texts[i] for i in distinct(texts).firsts]).ids
@@ -284,12 +288,12 @@ def summary(rounds: Sequence[Round], bench: Bench) -> dict[str, Any]:
         "options": options,
         "chunks": bench.chunks,
         "chunk_rows": bench.chunk_rows,
-        "tokens": bench.tokens,
+        "tokens": [round.tokens for round in rounds],
         "ratio": statistics.median(ratios),
         "ratios": ratios,
         "cpu_ratios": [round.job_cpu / round.bare_cpu for round in rounds],
-        "bare_tokens_per_second": [bench.tokens / round.bare for round in rounds],
-        "tokens_per_second": [bench.tokens / round.job for round in rounds],
+        "bare_tokens_per_second": [round.tokens / round.bare for round in rounds],
+        "tokens_per_second": [round.tokens / round.job for round in rounds],
         "shares": averages([round.steps.shares for round in rounds]),
         "seconds_a_chunk": averages([round.steps.seconds for round in rounds]),
     }
@@ -307,7 +311,7 @@ def report(rounds: Sequence[Round], bench: Bench) -> None:
     ratios, cpu = found["ratios"], found["cpu_ratios"]
     print(
         f"{len(rounds)} rounds of {bench.chunks} chunks of {bench.chunk_rows:,} rows, "
-        f"{bench.tokens / bench.chunks:,.0f} tokens; {bench.options.workers} worker(s), "
+        f"{rounds[0].tokens / bench.chunks:,.0f} tokens; {bench.options.workers} worker(s), "
         f"{bench.engine.device}, {bench.engine.dtype}\n"
     )
     print(

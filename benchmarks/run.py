@@ -12,6 +12,7 @@ import sys
 # Modules with the arguments that make them short.
 SHORT = (
     ("benchmarks.speed",),
+    ("benchmarks.tokenizing",),
     ("benchmarks.whole_jobs", "--documents", "384"),
     ("benchmarks.end_to_end", "--chunk-seconds", "5", "--chunks", "2", "--rounds", "2"),
     ("benchmarks.chunk_cost", "--chunks", "100"),
@@ -22,6 +23,7 @@ FULL = (
     ("benchmarks.speed", "--full"),
     ("benchmarks.speed", "--full", "--model", "bert-base"),
     ("benchmarks.agreement",),
+    ("benchmarks.tokenizing", "--turns", "3"),
     ("benchmarks.whole_jobs", "--documents", "3000", "--rounds", "3"),
     ("benchmarks.end_to_end",),
     ("benchmarks.chunk_cost",),

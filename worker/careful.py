@@ -14,7 +14,7 @@ from schemas.objects import ObjectStat
 from schemas.parquet import open_parquet
 from schemas.storage import Storage
 from schemas.trail import PIECE_ROWS, WRITING, Place, Trail, pieces
-from worker.reader import Window, read_windows
+from worker.reader import CPU_WINDOW, Window, read_windows
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.stages import StageClock
 from worker.texts import Texts
@@ -63,7 +63,7 @@ def careful_windows(
             part,
             text_column=manifest.spec.text_column,
             id_columns=manifest.spec.id_columns,
-            window_rows=PIECE_ROWS,
+            size=CPU_WINDOW._replace(rows=PIECE_ROWS),
         )
         with contextlib.closing(clock.each("read", windows)) as read:
             for window in read:

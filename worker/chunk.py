@@ -18,13 +18,7 @@ from worker.accounting import Accounting
 from worker.careful import Notes, careful_windows
 from worker.models import LoadedModel
 from worker.overlap import WriteBehind, prefetched
-from worker.reader import (
-    GPU_WINDOW_BYTES,
-    GPU_WINDOW_ROWS,
-    WINDOW_BYTES,
-    WINDOW_ROWS,
-    read_windows,
-)
+from worker.reader import CPU_WINDOW, GPU_WINDOW, read_windows
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.scoring import CONTROL_TEXT, Progress, ScoredWindow, rows_of, score_window
 from worker.stages import StageClock
@@ -139,8 +133,7 @@ def _tokenized(
         chunk,
         text_column=manifest.spec.text_column,
         id_columns=manifest.spec.id_columns,
-        window_rows=GPU_WINDOW_ROWS if on_gpu else WINDOW_ROWS,
-        window_bytes=GPU_WINDOW_BYTES if on_gpu else WINDOW_BYTES,
+        size=GPU_WINDOW if on_gpu else CPU_WINDOW,
     )
     with contextlib.closing(prefetched(clock.each("read", windows))) as read:
         for window in read:

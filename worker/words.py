@@ -17,7 +17,7 @@ from worker.boundaries import WordBreaks, word_breaks
 from worker.encoded import Ids
 from worker.word_split import split
 
-# Characters of the words that are remembered, some 50 MB with their ids: 400,000 words of English.
+# Characters of the words that are remembered, some 80 MB with their ids: 400,000 words of English.
 # When there are more, those that were not met again since the last time are forgotten.
 REMEMBERED_CHARACTERS = 4 << 20
 _UNKNOWN = -1

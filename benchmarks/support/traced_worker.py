@@ -4,9 +4,9 @@ Runs in place of `python -m worker`, with the same options. Its child imports th
 what is patched here at import is patched there as well. The environment says:
 
     TRACE_FOLDER        where each process writes its spans, one JSON list a line
-    TOKENS_PER_SECOND   score nothing: wait as a host does whose device computes at this rate. One
-                        batch at a time has the device, also among the workers of one folder. What
-                        the host spends on launching kernels is left out.
+    TOKENS_PER_SECOND   score nothing: wait as a host does whose device computes at this rate, one
+                        batch after the other, also of the workers of one folder. What the host
+                        spends on launching kernels is left out.
 """
 
 import contextlib
@@ -15,6 +15,8 @@ import functools
 import json
 import os
 import time
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,8 @@ from schemas.ledger import Ledger
 from schemas.storage import Storage
 from worker.batching import token_budget_batches
 from worker.engine import BetweenBatches
+from worker.engine.batched import BATCHES_IN_FLIGHT
+from worker.engine.device import launch_at_once
 from worker.writer import ResultWriter
 
 FOLDER_VARIABLE = "TRACE_FOLDER"
@@ -136,25 +140,44 @@ class SimulatedEngine:
     device, dtype, token_budget = "cuda (simulated)", "fp32", SIMULATED_TOKEN_BUDGET
 
     def __init__(self, label_count: int, tokens_per_second: float, folder: Path) -> None:
+        launch_at_once()
         self.label_count = label_count
         self._rate = tokens_per_second
-        self._device = (folder / "device").open("w")
+        self._device = os.open(folder / "device", os.O_RDWR | os.O_CREAT)
 
     def forward(
         self, token_ids: Sequence[NDArray[np.int32]], between: BetweenBatches | None = None
     ) -> NDArray[np.float32]:
-        """Wait until the device has had its time for all rows, batch by batch."""
+        """Wait until the device has had its time for all rows, two batches ahead of it."""
         lengths = np.array([len(row) for row in token_ids], dtype=np.int64)
-        done = 0
-        for batch in token_budget_batches(lengths, self.token_budget, padded=False):
-            tokens = int(lengths[batch].sum())
-            fcntl.flock(self._device, fcntl.LOCK_EX)
-            time.sleep(tokens / self._rate)
-            fcntl.flock(self._device, fcntl.LOCK_UN)
-            done += tokens
+        batches = token_budget_batches(lengths, self.token_budget, padded=False)
+        tokens = [int(lengths[batch].sum()) for batch in batches]
+        ends: deque[float] = deque()
+        for number, count in enumerate(tokens):
+            ends.append(self._launch(count))
+            if len(ends) == BATCHES_IN_FLIGHT:
+                wait_until(ends.popleft())
             if between is not None:
-                between(done)
+                between(sum(tokens[: number + 1]))
+        for end in ends:
+            wait_until(end)
         return np.zeros((len(token_ids), self.label_count), dtype=np.float32)
+
+    def _launch(self, tokens: int) -> float:
+        """Return when the device will have done this, after all that it was given before."""
+        fcntl.flock(self._device, fcntl.LOCK_EX)
+        try:
+            [free] = array("d", os.pread(self._device, 8, 0) or bytes(8))
+            end = max(time.monotonic(), free) + tokens / self._rate
+            os.pwrite(self._device, array("d", [end]).tobytes(), 0)
+        finally:
+            fcntl.flock(self._device, fcntl.LOCK_UN)
+        return end
+
+
+def wait_until(end: float) -> None:
+    """Return at a time of the monotonic clock, or at once where it is over."""
+    time.sleep(max(0.0, end - time.monotonic()))
 
 
 def install() -> None:

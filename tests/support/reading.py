@@ -8,7 +8,7 @@ from schemas.chunks import Chunk
 from schemas.errors import RowError
 from schemas.job import InputFile
 from schemas.storage import Storage
-from worker.reader import Window, read_windows
+from worker.reader import Window, WindowSize, read_windows
 
 
 def input_file(path: Path) -> InputFile:
@@ -32,6 +32,7 @@ def read(
     id_columns: tuple[str, ...] = ("id",),
     window_rows: int = 1_000,
     window_bytes: int = 1 << 20,
+    growth: float = 2,
 ) -> list[Window]:
     """Return the windows of a chunk; all rows of the file unless told otherwise."""
     count = pq.read_metadata(path).num_rows - row_start if rows is None else rows
@@ -42,8 +43,7 @@ def read(
             chunk_of(row_start, count),
             text_column=text_column,
             id_columns=id_columns,
-            window_rows=window_rows,
-            window_bytes=window_bytes,
+            size=WindowSize(window_rows, window_bytes, growth=growth),
         )
     )
 

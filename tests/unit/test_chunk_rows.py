@@ -14,7 +14,7 @@ from support.chunk_jobs import ERRORS, TEXTS, job_of
 from support.scoring import plan_job, result_of, score, score_all
 from support.texts import awkward_texts
 from support.word_models import MAX_WORDS, word_model
-from worker.reader import WINDOW_ROWS
+from worker.reader import CPU_WINDOW
 
 
 def test_the_account_adds_up_and_lies_in_the_footer_of_the_result(tmp_path: Path) -> None:
@@ -53,14 +53,16 @@ def test_the_account_adds_up_and_lies_in_the_footer_of_the_result(tmp_path: Path
 def test_rows_of_many_windows_and_chunks_come_out_in_the_order_they_came_in(
     tmp_path: Path,
 ) -> None:
-    storage, rows = Storage(), 2 * WINDOW_ROWS + 100
-    manifest = job_of(tmp_path, [TEXTS[n % 6] for n in range(rows)], chunk_rows=WINDOW_ROWS + 500)
+    storage, rows = Storage(), 2 * CPU_WINDOW.rows + 100
+    manifest = job_of(
+        tmp_path, [TEXTS[n % 6] for n in range(rows)], chunk_rows=CPU_WINDOW.rows + 500
+    )
 
     accounts = score_all(storage, manifest, word_model())
 
     table = result_of(storage, manifest)
     assert manifest.chunks > 1
-    assert max(account.rows for account in accounts) > WINDOW_ROWS
+    assert max(account.rows for account in accounts) > CPU_WINDOW.rows
     assert table["id"].to_pylist() == [f"doc-{n:06}" for n in range(rows)]
     assert table["source_row"].to_pylist() == list(range(rows))
     assert table["error"].to_pylist() == [ERRORS[n % 6] for n in range(rows)]
@@ -118,7 +120,7 @@ def test_every_awkward_text_has_its_code_or_a_score(tmp_path: Path) -> None:
 
 
 def test_ids_in_dictionaries_and_nested_ids_keep_type_and_values(tmp_path: Path) -> None:
-    storage, rows = Storage(), 2 * WINDOW_ROWS
+    storage, rows = Storage(), 2 * CPU_WINDOW.rows
     ids = {
         "kind": pa.array([["a", None, f"k{n % 700}"][n % 3] for n in range(rows)]),
         "place": pa.array([{"x": [n], "y": None} if n % 2 else None for n in range(rows)]),

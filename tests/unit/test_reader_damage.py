@@ -11,7 +11,7 @@ from support import bad_corpora, corpora
 from support.files import open_under
 from support.reading import chunk_of, ids_of, input_file, read, texts_of
 from support.texts import ordinary_texts
-from worker.reader import read_windows
+from worker.reader import CPU_WINDOW, read_windows
 
 
 @pytest.mark.parametrize("damage", ["checksum", "codec"])
@@ -107,7 +107,7 @@ def test_a_reader_given_up_half_way_closes_its_file(tmp_path: Path) -> None:
         chunk_of(0, 100),
         text_column="text",
         id_columns=(),
-        window_rows=10,
+        size=CPU_WINDOW._replace(rows=10),
     )
 
     next(windows)

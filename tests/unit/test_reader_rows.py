@@ -133,6 +133,9 @@ def test_the_first_windows_are_small_and_double_so_that_the_engine_soon_has_work
 
     assert windows == [FIRST_WINDOW_ROWS * times for times in (1, 2, 3, 2)]
 
+    gently = [len(window) for window in read(path, window_rows=800, growth=1.25)]
+    assert gently == [512, 640, 800, 800, 800, 544]
+
 
 def test_a_row_larger_than_a_window_is_a_window_of_its_own(tmp_path: Path) -> None:
     texts = ["a", "b", "x" * 5_000, "c", "d"]
