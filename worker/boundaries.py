@@ -99,8 +99,8 @@ def word_breaks(rust: Any) -> WordBreaks | None:
     ):
         return None
     parts = _parts(rust.pre_tokenizer, "pretokenizers")
-    starts_with_space = any(part.get("add_prefix_space") for part in parts)
-    if starts_with_space or parts[0]["type"] not in _SPLITTING_AT_PUNCTUATION:
+    known = all(part["type"] in _SPLITTING_AT_PUNCTUATION for part in parts)
+    if not known or any(part.get("add_prefix_space") for part in parts):
         return WordBreaks(b" ", b"")
     punctuation = _PUNCTUATION.difference(*(token.content for token in added))
     return WordBreaks(b" \t\n\r", "".join(punctuation).encode())

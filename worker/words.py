@@ -6,6 +6,7 @@ its ids are the same alone as within a text: `worker.boundaries`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -38,11 +39,7 @@ class Words:
         self._after = after
         self._rust = rust
         self._breaks = breaks
-        self._places: dict[str, int] = {}  # in their order
-        self._ids: Ids = np.empty(0, dtype=np.int32)
-        self._lengths: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._met_again: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
-        self._characters = 0
+        self._known = _known([], np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
 
     def passages(
         self, texts: Sequence[str], room: int, side: str
@@ -77,21 +74,22 @@ class Words:
         words, counts = split(pa.array(texts, pa.large_string()), self._breaks)
         different = words.dictionary_encode()
         places = self._learnt(different.dictionary.to_pylist())[different.indices.to_numpy()]
-        lengths = self._lengths[places]
-        starts = np.cumsum(self._lengths) - self._lengths
+        known = self._known
+        lengths = known.lengths[places]
+        starts = np.cumsum(known.lengths) - known.lengths
         stops = np.cumsum(lengths)[np.cumsum(counts) - 1]
-        return self._ids[_runs(starts[places], lengths)], stops
+        return known.ids[_runs(starts[places], lengths)], stops
 
     def _learnt(self, words: list[str]) -> NDArray[np.int64]:
         """Return the place of each of some different words, all of them known from now on."""
-        if self._characters > REMEMBERED_CHARACTERS:
-            self._forget()
-        place = self._places.get
+        if self._known.characters > REMEMBERED_CHARACTERS:
+            self._known = _met_again(self._known)
+        place = self._known.places.get
         places = np.array([place(word, _UNKNOWN) for word in words], dtype=np.int64)
+        self._known.met_again[places[places != _UNKNOWN]] = True
         new = np.flatnonzero(places == _UNKNOWN)
-        self._met_again[places[places != _UNKNOWN]] = True
         if len(new):
-            places[new] = np.arange(len(self._places), len(self._places) + len(new))
+            places[new] = len(self._known.lengths) + np.arange(len(new))
             self._learn([words[number] for number in new])
         return places
 
@@ -101,23 +99,54 @@ class Words:
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         each = chain.from_iterable(encoding.ids for encoding in encoded)
         ids = np.fromiter(each, np.int32, int(lengths.sum()))
-        self._places.update({word: place for place, word in enumerate(words, len(self._places))})
-        self._ids = np.concatenate([self._ids, ids])
-        self._lengths = np.concatenate([self._lengths, lengths])
-        self._met_again = np.concatenate([self._met_again, np.zeros(len(words), dtype=np.bool_)])
-        self._characters += sum(map(len, words))
+        old = self._known
+        # First the ids, then where they lie: a signal in between leaves ids that nobody asks for.
+        self._known = _Known(
+            places=old.places,
+            ids=np.concatenate([old.ids, ids]),
+            lengths=np.concatenate([old.lengths, lengths]),
+            met_again=np.concatenate([old.met_again, np.zeros(len(words), dtype=np.bool_)]),
+            characters=old.characters + sum(map(len, words)),
+        )
+        old.places.update({word: place for place, word in enumerate(words, len(old.lengths))})
 
-    def _forget(self) -> None:
-        """Keep the words that were met again since the last time; none where these are most."""
-        kept = self._met_again
-        words = [word for word, keep in zip(self._places, kept, strict=True) if keep]
-        if sum(map(len, words)) > REMEMBERED_CHARACTERS // 2:
-            kept, words = np.zeros_like(kept), []
-        self._places = {word: place for place, word in enumerate(words)}
-        self._ids = self._ids[np.repeat(kept, self._lengths)]
-        self._lengths = self._lengths[kept]
-        self._met_again = np.zeros(len(words), dtype=np.bool_)
-        self._characters = sum(map(len, words))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """Words, each at its place in the arrays, and their ids one word after the other.
+
+    Attributes:
+        places: The place of each word.
+        ids: int32 [tokens of all words].
+        lengths: int64 [words], how many ids each has.
+        met_again: bool [words], whether it came again after it was learnt.
+        characters: Of all words.
+    """
+
+    places: dict[str, int]
+    ids: Ids
+    lengths: NDArray[np.int64]
+    met_again: NDArray[np.bool_]
+    characters: int
+
+
+def _known(words: list[str], ids: Ids, lengths: NDArray[np.int64]) -> _Known:
+    return _Known(
+        places={word: place for place, word in enumerate(words)},
+        ids=ids,
+        lengths=lengths,
+        met_again=np.zeros(len(words), dtype=np.bool_),
+        characters=sum(map(len, words)),
+    )
+
+
+def _met_again(known: _Known) -> _Known:
+    """Return the words that were met again since the last time; none where these are most."""
+    kept = known.met_again
+    words = [word for word, place in known.places.items() if kept[place]]
+    if sum(map(len, words)) > REMEMBERED_CHARACTERS // 2:
+        words, kept = [], np.zeros_like(kept)
+    return _known(words, known.ids[np.repeat(kept, known.lengths)], known.lengths[kept])
 
 
 def words_of(rust: Any) -> Words | None:

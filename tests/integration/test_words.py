@@ -91,6 +91,18 @@ def test_words_that_are_not_met_again_are_forgotten_when_there_are_too_many(
     assert found == [watched.encode("the lazy dog").ids]
 
 
+def test_what_was_interrupted_leaves_the_words_as_they_were(
+    watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids_of(bert, "the lazy dog")
+    with monkeypatch.context() as patch:
+        patch.setattr(bert, "_rust", None)
+        with pytest.raises(AttributeError):
+            ids_of(bert, "the dull film")
+
+    assert ids_of(bert, "the dull dog") == [watched.encode("the dull dog").ids]
+
+
 def test_all_words_are_forgotten_when_too_many_come_again(
     watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
