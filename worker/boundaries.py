@@ -20,13 +20,14 @@ where, beyond all that,
 - nothing is done to the start or the end of a text alone: nothing is put there or taken away,
   unless white space is there already;
 - no added token takes the white space behind it along, asks what stands beside it, or holds such
-  punctuation;
+  punctuation, and no normalizer replaces what does;
 - the pre-tokenizer ends a piece at all of these places. SentencePiece's models do at spaces only.
 """
 
 import json
 import re
 import string
+from itertools import chain
 from typing import Any, NamedTuple
 
 # Letters that are the same under all four normal forms, or turn into letters and accents.
@@ -90,20 +91,21 @@ def word_breaks(rust: Any) -> WordBreaks | None:
     Args:
         rust: A `tokenizers.Tokenizer`.
     """
-    normalizers = _parts(rust.normalizer, "normalizers")
+    normalizers = [part["type"] for part in _parts(rust.normalizer, "normalizers")]
     added = rust.get_added_tokens_decoder().values()
     if (
         not keeps_prefixes(rust)
-        or any(part["type"] in ("Prepend", "Strip") for part in normalizers)
+        or not {"Prepend", "Strip"}.isdisjoint(normalizers)
         or any(token.rstrip or token.single_word for token in added)
     ):
         return None
     parts = _parts(rust.pre_tokenizer, "pretokenizers")
     known = all(part["type"] in _SPLITTING_AT_PUNCTUATION for part in parts)
-    if not known or any(part.get("add_prefix_space") for part in parts):
+    if not known or any(part.get("add_prefix_space") for part in parts) or "Replace" in normalizers:
         return WordBreaks(b" ", b"")
-    punctuation = _PUNCTUATION.difference(*(token.content for token in added))
-    return WordBreaks(b" \t\n\r", "".join(punctuation).encode())
+    contents = [token.content for token in added]
+    kept = {*chain(*contents), *chain(*(_normalized(rust, content) for content in contents))}
+    return WordBreaks(b" \t\n\r", "".join(_PUNCTUATION - kept).encode())
 
 
 def _is_word(text: str) -> bool:

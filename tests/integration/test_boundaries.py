@@ -3,6 +3,7 @@
 import re
 import string
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -243,6 +244,28 @@ def test_a_tokenizer_that_may_look_across_a_boundary_is_known(spoilt: Tokenizer)
 def test_a_tokenizer_that_treats_words_in_a_text_otherwise_is_known(spoilt: Tokenizer) -> None:
     assert word_breaks(words()) == WordBreaks(b" ", b"")
     assert word_breaks(spoilt) is None
+
+
+def test_words_do_not_break_at_punctuation_that_is_replaced_or_in_a_token() -> None:
+    def broken(spoil: Callable[[Tokenizer], object]) -> WordBreaks | None:
+        made = with_pre_tokenizer(pre_tokenizers.BertPreTokenizer())
+        spoil(made)
+        return word_breaks(made)
+
+    def with_replacement(made: Tokenizer) -> None:
+        made.normalizer = normalizers.Replace("a.", "b")
+
+    def with_wide_token(made: Tokenizer) -> None:
+        made.normalizer = normalizers.NFKC()
+        made.add_tokens([AddedToken("a\uff0e", normalized=True)])
+
+    whole = broken(lambda made: None)
+    assert whole
+    assert b"." in whole.punctuation
+    assert broken(with_replacement) == WordBreaks(b" ", b"")
+    without_dot = broken(with_wide_token)
+    assert without_dot
+    assert set(whole.punctuation) - set(without_dot.punctuation) == set(b".")
 
 
 def test_a_byte_level_tokenizer_that_puts_a_space_before_a_text_breaks_at_spaces_alone() -> None:
