@@ -58,7 +58,7 @@ def rust(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(before=TEXT, first=st.sampled_from(WORDS), second=st.sampled_from(WORDS), after=TEXT)
 @example(before="", first="a", second="a", after=" ".join(ODD.values()))
 def test_the_tokens_before_each_boundary_are_those_of_the_whole_text(
@@ -90,7 +90,7 @@ WORDWISE = [name for name in TOKENIZERS if name != "deberta-v2"]
 
 
 @pytest.mark.parametrize("name", WORDWISE)
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(text=TEXT)
 @example(text=" ".join(ODD.values()))
 @example(text="\n\n ".join(ODD.values()))
