@@ -173,8 +173,9 @@ class Bench:
         order = (0, 1) if number % 2 == 0 else (1, 0)
         done = {side: sides[side]() for side in order}
         _, bare, bare_cpu = done[0]
-        (start, end), _, job_cpu = done[1]
+        (start, _), _, job_cpu = done[1]
         spans = self._spans_since(start)
+        end = max(span.end for span in spans if span.name == ATTEMPT)
         return Round(
             tokens=sum(len(ids) for window in windows for ids in window),
             bare=bare,
