@@ -16,8 +16,8 @@ from schemas.resume import resume
 from schemas.states import ChunkState
 
 JOB_SECONDS = 1_800.0
-# Each look takes a millisecond of a processor that the workers want: one every 5 ms took a seventh of
-# the speed of an engine on both of two cores.
+# Each look takes a millisecond of a processor that the workers want: one every 5 ms took an engine
+# on both of two cores a seventh of its speed.
 POLL_SECONDS = 0.25
 
 
