@@ -307,12 +307,15 @@ def test_a_time_limit_is_not_taken_for_a_bad_text(
 
         def no_truncation(self) -> None: ...
 
-        def encode_batch_fast(self, texts: list[str], **options: bool) -> None:
+        def encode_batch(self, words: list[list[str]], **options: bool) -> None:
+            raise TimeLimit
+
+        def encode_batch_fast(self, texts: list[str]) -> None:
             raise TimeLimit
 
     tokenizer = Tokenizer(bert, 64)
     monkeypatch.setattr(tokenizer, "_rust", Interrupted())
-    monkeypatch.setattr(tokenizer._words, "_rust", Interrupted())
+    monkeypatch.setattr(tokenizer._words._lexicon, "_rust", Interrupted())
 
     with pytest.raises(TimeLimit):
         tokenizer.encode(["dull"])

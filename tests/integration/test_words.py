@@ -1,13 +1,14 @@
 """Words are tokenized when they are met first, and remembered as long as they come again."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.families import save_tiny_classifier, tiny_tokenizer
-from worker import words
+from worker import lexicon
 from worker.tokenizer import CALL_CHARACTERS, Tokenizer
 from worker.words import Words, words_of
 
@@ -24,9 +25,9 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rust, name)
 
-    def encode_batch_fast(self, texts: Sequence[str], **options: Any) -> Any:
-        self.asked.extend(texts)
-        return self._rust.encode_batch_fast(texts, **options)
+    def encode_batch(self, texts: Sequence[Sequence[str]], **options: Any) -> Any:
+        self.asked.extend(chain.from_iterable(texts))
+        return self._rust.encode_batch(texts, **options)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_of_a_longer_text_the_ids_at_one_side_are_kept(
 def test_words_that_are_not_met_again_are_forgotten_when_there_are_too_many(
     watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 40)
+    monkeypatch.setattr(lexicon, "REMEMBERED_CHARACTERS", 40)
     ids_of(bert, "the lazy dog")
     ids_of(bert, "the lazy style")
     ids_of(bert, "a film that is longer than forty characters")
@@ -96,7 +97,7 @@ def test_what_was_interrupted_leaves_the_words_as_they_were(
 ) -> None:
     ids_of(bert, "the lazy dog")
     with monkeypatch.context() as patch:
-        patch.setattr(bert, "_rust", None)
+        patch.setattr(bert._lexicon, "_rust", None)
         with pytest.raises(AttributeError):
             ids_of(bert, "the dull film")
 
@@ -106,7 +107,7 @@ def test_what_was_interrupted_leaves_the_words_as_they_were(
 def test_all_words_are_forgotten_when_too_many_come_again(
     watched: Watched, bert: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "REMEMBERED_CHARACTERS", 8)
+    monkeypatch.setattr(lexicon, "REMEMBERED_CHARACTERS", 8)
     ids_of(bert, "the lazy dog")
     watched.asked.clear()
 
