@@ -50,11 +50,11 @@ from producer.manifest import create_job
 from schemas.job import JobSpec, Manifest, ModelPin
 from schemas.manifest import read_chunks
 from schemas.model_files import pin_model
-from worker.distinct import distinct
 from worker.engine import Engine
 from worker.model_store import ModelStore
 from worker.models import LoadedModel, load_model
 from worker.reader import CPU_WINDOW, GPU_WINDOW, read_windows
+from worker.result_rows import tokenize
 
 Window = list[NDArray[np.int32]]
 
@@ -246,9 +246,9 @@ class Bench:
                 id_columns=(),
                 size=GPU_WINDOW if on_gpu else CPU_WINDOW,
             ):
-                texts = window.texts.values
-                ids = self._model.tokenizer.encode([texts[i] for i in distinct(texts).firsts]).ids
-                yield [ids[i] for i in distinct(row.tobytes() for row in ids).firsts]
+                tokenized = tokenize(window, [self._model.tokenizer], "truncate").texts[0]
+                ids = tokenized.encoded.ids
+                yield [ids[i] for i in tokenized.different.firsts]
 
     def _job(self, corpus: str, job_id: str) -> tuple[float, float]:
         return score_job(self.deployment, self._create(corpus, job_id))

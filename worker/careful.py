@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
+import pyarrow as pa
+
 from schemas.chunks import Chunk
 from schemas.errors import RowError
 from schemas.job import Manifest
@@ -14,6 +16,7 @@ from schemas.objects import ObjectStat
 from schemas.parquet import open_parquet
 from schemas.storage import Storage
 from schemas.trail import PIECE_ROWS, WRITING, Place, Trail, pieces
+from worker.encoded import replaced
 from worker.reader import CPU_WINDOW, Window, read_windows
 from worker.result_rows import TokenizedWindow, tokenize, window_samples
 from worker.stages import StageClock
@@ -101,8 +104,11 @@ def _parts(
 def _piece(window: Window, first: int, last: int, bad: tuple[int, ...]) -> Window:
     """Return the rows from `first` to `last` of the file; one that kills has an error, no text."""
     low, high = first - window.row_start, last - window.row_start
-    texts = Texts(window.texts.values[low:high], window.texts.errors[low:high])
-    for row in bad:
-        if first <= row < last:
-            texts.values[row - first], texts.errors[row - first] = "", RowError.KILLED_WORKER
-    return Window(row_start=first, ids=window.ids.slice(low, high - low), texts=texts)
+    values, errors = window.texts.values[low:high], window.texts.errors[low:high]
+    killing = [row - first for row in bad if first <= row < last]
+    for place in killing:
+        errors[place] = RowError.KILLED_WORKER
+    values = replaced(values, killing, pa.array([""] * len(killing), pa.large_string()))
+    return Window(
+        row_start=first, ids=window.ids.slice(low, high - low), texts=Texts(values, errors)
+    )

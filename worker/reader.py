@@ -120,7 +120,7 @@ def read_windows(
             window = Window(
                 row_start=position,
                 ids=pa.Table.from_batches([piece.ids for piece in held]),
-                texts=texts_of(piece.texts for piece in held),
+                texts=texts_of([piece.texts for piece in held]),
             )
             _require_sound(window, file.uri)
             position += len(window)

@@ -97,7 +97,7 @@ def _texts(
     for window in windows:
         for place, row in enumerate(range(window.row_start, window.row_start + len(window))):
             if row in rows:
-                found[row] = window.texts.values[place], window.texts.errors[place]
+                found[row] = window.texts.values[place].as_py(), window.texts.errors[place]
     return found
 
 

@@ -15,7 +15,7 @@ from schemas.errors import RowError
 from schemas.job import LongText, Manifest
 from schemas.results import result_schema
 from worker.distinct import Distinct, distinct
-from worker.encoded import Encoded
+from worker.encoded import Encoded, as_bytes
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
 from worker.texts import Texts
@@ -108,19 +108,19 @@ def _tokenized(
 ) -> TokenizedTexts:
     asked = np.ones(len(given.errors), dtype=bool) if sample is None else sample
     errors = [error if wanted else None for error, wanted in zip(given.errors, asked, strict=True)]
-    candidates = [i for i in np.flatnonzero(asked).tolist() if errors[i] is None]
-    texts = [given.values[i] for i in candidates]
+    places = np.flatnonzero(asked & np.array([error is None for error in errors], dtype=bool))
+    texts = given.values.take(pa.array(places))
     different = distinct(texts)
-    encoded = tokenizer.encode([texts[i] for i in different.firsts], long_text)
+    encoded = tokenizer.encode(texts.take(pa.array(different.firsts)), long_text)
     failed = encoded.failed[different.kinds]
-    for i in np.flatnonzero(failed):
-        errors[candidates[i]] = RowError.TOKENIZER_FAILED
+    for place in places[failed]:
+        errors[place] = RowError.TOKENIZER_FAILED
     encoded = encoded.take(different.kinds[~failed])
     return TokenizedTexts(
         errors=errors,
         encoded=encoded,
-        places=np.asarray(candidates, dtype=np.int64)[~failed],
-        different=distinct(ids.tobytes() for ids in encoded.ids),
+        places=places[~failed],
+        different=distinct(as_bytes(encoded.rows)),
         sample=sample,
     )
 

@@ -70,7 +70,7 @@ def score_window(
     scored: list[ScoredTexts] = []
     tokens = 0
     for model, texts, control in zip(models, window.texts, controls, strict=True):
-        ids = [texts.encoded.ids[i] for i in texts.different.firsts]
+        ids = [texts.encoded.ids[i] for i in texts.different.firsts.tolist()]
         found = _score(texts, ids, model, partial(_beyond, progress, tokens), control)
         _tell(window.row_start, texts, found.failures, model)
         scored.append(found)

@@ -1,47 +1,38 @@
-"""From texts to token ids: the Rust tokenizer's batch call, and rows it chokes on set aside."""
+"""From texts to token ids: by their words where these are known, or each text as a whole."""
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
+from schemas.processors import usable_processors
 from worker.boundaries import keeps_prefixes, prefix
-from worker.encoded import Encoded, Ids
-from worker.overlap import prefetched
-from worker.words import words_of
+from worker.encoded import Encoded, Passages, joined, lengths_of, replaced
+from worker.texts import batches, byte_lengths
+from worker.wholes import OVERLAP, Wholes, is_about_content
+from worker.words import Words, words_of
 
-# Characters handed to the Rust tokenizer in one call. It needs some 100 bytes for each, most of
-# them for tokens that truncation then drops: this bounds one call to about 100 MB. What one call
-# gave is read while the next is under way.
-CALL_CHARACTERS = 1 << 20
-# Texts handed over in one call; more gain nothing.
-CALL_TEXTS = 512
 # Characters of one text that are looked at. What lies beyond could only matter if the first
 # million characters gave fewer tokens than the model reads; such a row is marked as truncated.
-TEXT_CHARACTERS = CALL_CHARACTERS
+TEXT_CHARACTERS = 1 << 20
 # A text is cut before it is tokenized after so many characters for each token the model reads:
 # a token of English has four to five. Where that is not enough the whole text is tokenized.
 TOKEN_CHARACTERS = 6
-# Share of a window that it has in common with the one before, a quarter.
-OVERLAP = 4
+# Threads that put texts together from words, one for so many processors, and the most of them: the
+# interpreter, which each holds for a small part of its time, is wanted elsewhere as well.
+THREAD_PROCESSORS = 4
+MOST_THREADS = 4
 
-
-class _Text(NamedTuple):
-    """The passages of one text, and whether tokens were left out."""
-
-    passages: Sequence[Ids]
-    truncated: bool
-
-
-_FAILED = _Text([np.empty(0, dtype=np.int32)], truncated=False)
+_Tokenize = Callable[[pa.LargeStringArray], Passages]
 
 
 class Tokenizer:
@@ -53,8 +44,7 @@ class Tokenizer:
     Args:
         path: Folder of the model.
         max_length: Most tokens of a passage, special tokens included.
-        parallel: Whether the Rust side may use several threads; sets `TOKENIZERS_PARALLELISM`
-            for the process.
+        parallel: Whether it may use several threads; sets `TOKENIZERS_PARALLELISM` for the process.
 
     Raises:
         ModelIncompatible: The files make no fast tokenizer.
@@ -67,8 +57,14 @@ class Tokenizer:
         self._keeps_prefixes = keeps_prefixes(self._rust)
         self._room = max_length - self._rust.num_special_tokens_to_add(is_pair=False)
         self._words = words_of(self._rust) if self._room > 0 else None
+        self._wholes = Wholes(self._rust, max_length, self._room, self._side)
+        self._threads = min(usable_processors() // THREAD_PROCESSORS, MOST_THREADS) or 1
+        if not parallel:
+            self._threads = 1
 
-    def encode(self, texts: Sequence[str], long_text: LongText = "truncate") -> Encoded:
+    def encode(
+        self, texts: Sequence[str] | pa.LargeStringArray, long_text: LongText = "truncate"
+    ) -> Encoded:
         """Return the token ids of `texts`; never raises because of a text.
 
         Args:
@@ -76,18 +72,17 @@ class Tokenizer:
             long_text: Whether a text of more tokens than a passage holds is cut off behind them,
                 or goes on in further passages, each with a quarter of the one before.
         """
-        found = self._truncated(texts) if long_text == "truncate" else self._windows(texts)
+        given = texts if isinstance(texts, pa.Array) else _as_arrow(texts)
+        if self._words is None:
+            passages = self._wholly(given, long_text)
+        else:
+            passages = self._by_words(self._words, given, long_text)
+        ends = np.cumsum(passages.counts)
         return Encoded(
-            ids=[ids for text in found for ids in text.passages],
-            passages=np.array([len(text.passages) for text in found], dtype=np.int64),
-            truncated=np.array(
-                [
-                    row.truncated or len(text) > TEXT_CHARACTERS
-                    for row, text in zip(found, texts, strict=True)
-                ],
-                dtype=np.bool_,
-            ),
-            failed=np.array([text.passages[0].size == 0 for text in found], dtype=np.bool_),
+            rows=passages.rows,
+            passages=passages.counts,
+            truncated=passages.long,
+            failed=lengths_of(passages.rows)[ends - passages.counts] == 0,
         )
 
     @property
@@ -104,72 +99,73 @@ class Tokenizer:
         decides = [state, self._rust.encode_special_tokens, self._side, self._max_length]
         return hashlib.sha256(json.dumps(decides).encode()).digest()
 
-    def _truncated(self, texts: Sequence[str]) -> list[_Text]:
-        """Return each text as one passage; looks at no more of it than it takes to fill that."""
-        if self._side == "left":
-            return self._passages([text[-TEXT_CHARACTERS:] for text in texts])
-        wholes = [text[:TEXT_CHARACTERS] for text in texts]
-        if not self._keeps_prefixes:
-            return self._passages(wholes)
-        prefixes = [prefix(text, self._max_length * TOKEN_CHARACTERS) for text in wholes]
-        found = self._passages(prefixes)
+    def _by_words(self, words: Words, texts: pa.LargeStringArray, long_text: LongText) -> Passages:
+        """Return the passages of texts from their words, some at a time, in several threads."""
+        calls = list(batches(texts, len(texts)))
+
+        def made(call: pa.LargeStringArray) -> Passages | None:
+            tokenize = partial(words.passages, room=self._room, begins=self._begins(long_text))
+            try:
+                return None if call.null_count else self._cut(call, tokenize, long_text)
+            except BaseException as error:
+                if not is_about_content(error):
+                    raise
+                return None
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            parts = list(pool.map(made, calls))
+        # Whoever reads whole texts finds the one that is to blame.
+        return joined(
+            self._wholly(call, long_text) if part is None else part
+            for part, call in zip(parts, calls, strict=True)
+        )
+
+    def _wholly(self, texts: pa.LargeStringArray, long_text: LongText) -> Passages:
+        return self._cut(texts, partial(self._wholes.passages, long_text=long_text), long_text)
+
+    def _begins(self, long_text: LongText) -> Callable[[int], Sequence[int]]:
+        """Return what tells where the passages of a text of so many tokens begin, all that count.
+
+        So do those of `tokenizers`, and the last passage ends with the text.
+        """
+        room, overlap = self._room, self._room // OVERLAP
+        if long_text != "truncate":
+            return lambda tokens: range(0, tokens - overlap, room - overlap)
+        return lambda tokens: (0 if self._side == "right" else tokens - room,)
+
+    def _cut(
+        self, texts: pa.LargeStringArray, tokenize: _Tokenize, long_text: LongText
+    ) -> Passages:
+        """Return the passages of texts, of which no more is tokenized than it takes to fill them.
+
+        They are `long` where a part of the text is in none.
+        """
+        sizes = byte_lengths(texts)
+        few = min(self._max_length * TOKEN_CHARACTERS, TEXT_CHARACTERS)
+        long = {place: texts[place].as_py() for place in np.flatnonzero(sizes > few).tolist()}
+        from_end = long_text == "truncate" and self._side == "left"
+        looked_at = slice(-TEXT_CHARACTERS, None) if from_end else slice(TEXT_CHARACTERS)
+        wholes = {place: text[looked_at] for place, text in long.items()}
+        beyond = np.zeros(len(texts), dtype=np.bool_)
+        beyond[[place for place, text in long.items() if len(text) > TEXT_CHARACTERS]] = True
+        if long_text != "truncate":
+            return tokenize(_with(texts, wholes))._replace(long=beyond)
+        if from_end or not self._keeps_prefixes:
+            found = tokenize(_with(texts, wholes))
+            return found._replace(long=found.long | beyond)
+        starts = {place: prefix(text, few) for place, text in wholes.items()}
+        found = tokenize(_with(texts, starts))
         # Tokens that overflow prove that the passage is full; any others ask for the whole text.
         short = [
-            i
-            for i, text in enumerate(found)
-            if len(prefixes[i]) < len(wholes[i]) and not text.truncated
+            place
+            for place, start in starts.items()
+            if len(start) < len(wholes[place]) and not found.long[place]
         ]
-        again = self._passages([wholes[i] for i in short])
-        for i, text in zip(short, again, strict=True):
-            found[i] = text
-        return found
-
-    def _passages(self, texts: Sequence[str]) -> list[_Text]:
-        """Return one passage of each text, from its words where that is known to be the same."""
-        if self._words is None:
-            return self._passages_of_wholes(texts)
-        found: list[_Text] = []
-        for call in _calls(texts, len(texts)):
-            try:
-                ids, cut = self._words.passages(call, self._room, self._side)
-            except BaseException as error:
-                if not _is_about_content(error):
-                    raise
-                found += self._passages_of_wholes(call)  # finds the text that is to blame
-            else:
-                found += map(_Text, zip(ids), cut.tolist())
-        return found
-
-    def _passages_of_wholes(self, texts: Sequence[str]) -> list[_Text]:
-        self._rust.enable_truncation(self._max_length, direction=self._side)
-        return self._encode(texts, _first_passage)
-
-    def _windows(self, texts: Sequence[str]) -> list[_Text]:
-        """Return each text in as many passages as it takes."""
-        self._rust.enable_truncation(self._max_length, stride=self._room // OVERLAP)
-        return self._encode([text[:TEXT_CHARACTERS] for text in texts], _all_passages)
-
-    def _encode(self, texts: Sequence[str], read: Callable[[Any], _Text]) -> list[_Text]:
-        """Return what `read` makes of the encoding of each text, the Rust side a call ahead."""
-        calls = (self._encodings(call) for call in _calls(texts, CALL_TEXTS))
-        with contextlib.closing(prefetched(calls)) as encoded:
-            return [
-                _FAILED if encoding is None else read(encoding)
-                for encodings in encoded
-                for encoding in encodings
-            ]
-
-    def _encodings(self, texts: list[str]) -> list[Any]:
-        """Return the encoding of each text, None where it failed."""
-        try:
-            found: list[Any] = self._rust.encode_batch_fast(texts)
-        except BaseException as error:
-            if not _is_about_content(error):
-                raise
-            if len(texts) == 1:
-                return [None]
-            return [encoding for text in texts for encoding in self._encodings([text])]
-        return found
+        if short:
+            again = tokenize(pa.array([wholes[place] for place in short], pa.large_string()))
+            found.long[short] = again.long
+            found = found._replace(rows=replaced(found.rows, short, again.rows))
+        return found._replace(long=found.long | beyond)
 
 
 def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
@@ -178,18 +174,6 @@ def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
         return list(tokenizers)  # no fingerprint: it takes a third of a second for 250,000 tokens
     firsts: dict[bytes, Tokenizer] = {}
     return [firsts.setdefault(tokenizer.fingerprint, tokenizer) for tokenizer in tokenizers]
-
-
-def _first_passage(encoding: Any) -> _Text:
-    return _Text([_ids(encoding)], truncated=bool(encoding.overflowing))
-
-
-def _all_passages(encoding: Any) -> _Text:
-    return _Text([_ids(part) for part in (encoding, *encoding.overflowing)], truncated=False)
-
-
-def _ids(encoding: Any) -> Ids:
-    return np.array(encoding.ids, dtype=np.int32)
 
 
 def _load(path: Path) -> tuple[Any, str, int | None]:
@@ -205,7 +189,7 @@ def _load(path: Path) -> tuple[Any, str, int | None]:
         )
         rust = tokenizer.backend_tokenizer
     except Exception as error:
-        if not _is_about_content(error):
+        if not is_about_content(error):
             raise
         raise ModelIncompatible(
             f"the tokenizer in {path} does not load: {type(error).__name__}: {error}"
@@ -216,25 +200,22 @@ def _load(path: Path) -> tuple[Any, str, int | None]:
     return rust, str(tokenizer.truncation_side), None if knows_all else tokenizer.unk_token_id
 
 
-def _calls(texts: Sequence[str], most: int) -> Iterator[list[str]]:
-    """Yield `texts` in order, in parts of at most so many characters and `most` texts."""
-    part: list[str] = []
-    characters = 0
-    for text in texts:
-        size = len(text)
-        if part and (characters + size > CALL_CHARACTERS or len(part) == most):
-            yield part
-            part, characters = [], 0
-        part.append(text)
-        characters += size
-    if part:
-        yield part
+def _as_arrow(texts: Sequence[str]) -> pa.LargeStringArray:
+    """Return texts as Arrow has them, null where one holds half of a surrogate pair."""
+    try:
+        return pa.array(texts, pa.large_string())
+    except UnicodeEncodeError:
+        return pa.array([text if _is_unicode(text) else None for text in texts], pa.large_string())
 
 
-def _is_about_content(error: BaseException) -> bool:
-    """Tell what is said of a text or a file from time limits, signals and a full memory."""
-    # An error of the Rust side is a plain Exception, a lone surrogate a TypeError; a panic in
-    # Rust arrives as a BaseException whose class cannot be imported.
-    known = (AttributeError, ImportError, LookupError, OSError, TypeError, ValueError)
-    plain = type(error) is Exception or isinstance(error, known)
-    return plain or type(error).__name__ == "PanicException"
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _with(texts: pa.LargeStringArray, others: Mapping[int, str]) -> pa.LargeStringArray:
+    """Return texts, and others at some places."""
+    return replaced(texts, list(others), pa.array(others.values(), pa.large_string()))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.job import Manifest
 from schemas.results import ResultAccount
-from worker.encoded import Encoded
+from worker.encoded import Encoded, flat_ids
 from worker.models import LoadedModel
 from worker.result_rows import TokenizedWindow
 
@@ -46,7 +46,7 @@ class UnknownTokens:
 
 def _count(encoded: Encoded, unknown: int, scored: NDArray[np.bool_]) -> int:
     """Return how many there are in the texts that are scored [texts]."""
-    found = np.concatenate(encoded.ids) == unknown
+    found = flat_ids(encoded.rows) == unknown
     if not found.any():
         return 0
     lengths = encoded.tokens()

@@ -30,9 +30,7 @@ def split(
         texts: The texts, without nulls.
         breaks: Where words begin.
     """
-    _, offsets_buffer, data_buffer = texts.buffers()
-    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
-    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[: len(texts) + 1]
+    data, offsets = _bytes_of(texts)
     begins = _meetings(data, breaks.punctuation)
     begins[_spaces(data, breaks.spaces)] = True
     begins[offsets] = False
@@ -40,9 +38,18 @@ def split(
     counts = 1 + np.diff(np.searchsorted(starts, offsets))
     bounds = np.sort(np.concatenate([offsets, starts]), kind="stable")
     words = pa.LargeStringArray.from_buffers(
-        len(bounds) - 1, pa.py_buffer(bounds), data_buffer or pa.py_buffer(b"")
+        len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(data)
     )
     return words, counts
+
+
+def _bytes_of(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the bytes of texts, one text after the other, and where each begins, and the end."""
+    _, offsets_buffer, data_buffer = texts.buffers()
+    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)
+    offsets = offsets[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def _meetings(data: NDArray[np.uint8], punctuation: bytes) -> NDArray[np.bool_]:

@@ -5,16 +5,14 @@ before, and to look one up takes a small part of the time of tokenizing it. What
 its ids are the same alone as within a text: `worker.boundaries`.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from worker.boundaries import WordBreaks, word_breaks
-from worker.encoded import Ids
+from worker.encoded import Ids, Passages, lengths_of, lists_of
 from worker.lexicon import Lexicon
 from worker.word_split import split
 
@@ -23,7 +21,7 @@ _BEFORE, _AFTER = range(2)
 
 
 class Words:
-    """The texts that a tokenizer is given, by their words. Threads may share it.
+    """Makes passages of texts by their words. Threads may share it.
 
     Args:
         rust: A `tokenizers.Tokenizer`.
@@ -39,34 +37,37 @@ class Words:
         self._lexicon = Lexicon(rust, [before, after])
 
     def passages(
-        self, texts: Sequence[str], room: int, side: str
-    ) -> tuple[list[Ids], NDArray[np.bool_]]:
-        """Return the ids of each text, special tokens included, and whether some were left out.
+        self, texts: pa.LargeStringArray, room: int, begins: Callable[[int], Sequence[int]]
+    ) -> Passages:
+        """Return the ids of each text in passages, special tokens included.
 
         Args:
             texts: The texts.
-            room: Most ids of a text that are kept, special tokens apart.
-            side: "right" to keep the first ids of a text, "left" to keep the last.
-
-        Raises:
-            UnicodeEncodeError: A text holds half a surrogate pair.
+            room: Most ids of a passage, special tokens apart.
+            begins: Tells where the passages of a text begin that has so many ids, more than fit.
         """
-        ids, offsets = self._ids_of(texts)
-        found = [ids[begin:end] for begin, end in pairwise(offsets.tolist())]
-        cut = np.diff(offsets) > self._before + room + self._after
-        for text in np.flatnonzero(cut).tolist():
-            found[text] = self._cut(found[text], room, side)
-        return found, cut
+        whole = self._whole(texts)
+        sizes = lengths_of(whole) - self._before - self._after
+        long = sizes > room
+        if not long.any():
+            return Passages(whole, np.ones(len(texts), dtype=np.int64), long)
+        counts = np.ones(len(texts), dtype=np.int64)
+        parts: list[Ids] = []
+        for text in np.flatnonzero(long).tolist():
+            before, ids, after = np.split(
+                whole[text].values.to_numpy(), [self._before, self._before + sizes[text]]
+            )
+            starts = begins(len(ids))
+            counts[text] = len(starts)
+            parts += [np.concatenate([before, ids[i : i + room], after]) for i in starts]
+        order = np.repeat(np.arange(len(texts)), counts)
+        order[np.repeat(long, counts)] = len(texts) + np.arange(len(parts))
+        rows = pa.concat_arrays([whole, lists_of(parts)]).take(pa.array(order))
+        return Passages(rows, counts, long)
 
-    def _cut(self, ids: Ids, room: int, side: str) -> Ids:
-        """Return the special tokens of a text, and the ids at one side of what is between."""
-        end = len(ids) - self._after
-        begin = self._before if side == "right" else end - room
-        return np.concatenate([ids[: self._before], ids[begin : begin + room], ids[end:]])
-
-    def _ids_of(self, texts: Sequence[str]) -> tuple[Ids, NDArray[np.int32]]:
-        """Return the ids of all texts, one after the other, and where each begins, and the end."""
-        words, counts = split(pa.array(texts, pa.large_string()), self._breaks)
+    def _whole(self, texts: pa.LargeStringArray) -> pa.ListArray:
+        """Return all ids of each text, special tokens included."""
+        words, counts = split(texts, self._breaks)
         different = words.dictionary_encode()
         lists, places = self._lexicon.look_up(different.dictionary)
         ends = np.cumsum(counts + 2)
@@ -76,7 +77,8 @@ class Words:
         parts[ends - 1] = _AFTER
         parts[is_word] = places[different.indices.to_numpy()]
         found = lists.take(pa.array(parts))
-        return found.values.to_numpy(), found.offsets.to_numpy()[np.append(0, ends)]
+        of_texts = found.offsets.take(pa.array(np.append(0, ends)))
+        return pa.ListArray.from_arrays(of_texts, found.values)
 
 
 def words_of(rust: Any) -> Words | None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
 from support.families import change_json, save_tiny_classifier
-from worker.tokenizer import CALL_TEXTS, TEXT_CHARACTERS, Tokenizer
+from worker.tokenizer import TEXT_CHARACTERS, Tokenizer
+from worker.wholes import CALL_TEXTS
 
 FAMILIES = ("bert", "deberta-v2", "gpt2", "roberta", "xlnet")
 TEXTS = (
@@ -314,7 +315,8 @@ def test_a_time_limit_is_not_taken_for_a_bad_text(
             raise TimeLimit
 
     tokenizer = Tokenizer(bert, 64)
-    monkeypatch.setattr(tokenizer, "_rust", Interrupted())
+    assert tokenizer._words
+    monkeypatch.setattr(tokenizer._wholes, "_rust", Interrupted())
     monkeypatch.setattr(tokenizer._words._lexicon, "_rust", Interrupted())
 
     with pytest.raises(TimeLimit):

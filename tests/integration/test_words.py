@@ -5,11 +5,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from support.families import save_tiny_classifier, tiny_tokenizer
 from worker import lexicon
-from worker.tokenizer import CALL_CHARACTERS, Tokenizer
+from worker.texts import BATCH_BYTES
+from worker.tokenizer import Tokenizer
 from worker.words import Words, words_of
 
 pytestmark = pytest.mark.integration
@@ -44,9 +46,9 @@ def bert(watched: Watched) -> Words:
 
 
 def ids_of(bert: Words, *texts: str) -> list[list[int]]:
-    found, cut = bert.passages(texts, 64, "right")
-    assert not cut.any()
-    return [ids.tolist() for ids in found]
+    found = bert.passages(pa.array(texts, pa.large_string()), 64, lambda _tokens: (0,))
+    assert not found.long.any()
+    return found.rows.to_pylist()
 
 
 def test_a_word_is_tokenized_when_it_is_met_first_and_never_again(
@@ -64,17 +66,19 @@ def test_ids_are_those_of_the_texts(watched: Watched, bert: Words) -> None:
     assert ids_of(bert, *texts) == [watched.encode(text).ids for text in texts]
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_of_a_longer_text_the_ids_at_one_side_are_kept(
-    watched: Watched, bert: Words, side: str
-) -> None:
+def test_a_longer_text_has_the_passages_that_are_asked_for(watched: Watched, bert: Words) -> None:
     texts = ["the lazy dog " * 9, "dull", "what a dull story " * 9]
 
-    found, cut = bert.passages(texts, 10, side)
+    found = bert.passages(pa.array(texts, pa.large_string()), 10, lambda tokens: (0, tokens - 10))
 
-    watched.enable_truncation(12, direction=side)
-    assert [ids.tolist() for ids in found] == [watched.encode(text).ids for text in texts]
-    assert cut.tolist() == [True, False, True]
+    expected = []
+    for text in texts:
+        for side in ("right", "left") if len(text) > 10 else ("right",):
+            watched.enable_truncation(12, direction=side)
+            expected.append(watched.encode(text).ids)
+    assert found.rows.to_pylist() == expected
+    assert found.counts.tolist() == [2, 1, 2]
+    assert found.long.tolist() == [True, False, True]
 
 
 def test_words_that_are_not_met_again_are_forgotten_when_there_are_too_many(
@@ -119,7 +123,7 @@ def test_all_words_are_forgotten_when_too_many_come_again(
 
 def test_more_text_than_is_looked_at_at_once_comes_out_in_order(tmp_path: Path) -> None:
     folder = save_tiny_classifier(tmp_path / "bert", "bert")
-    texts = [f"{number} {'dull ' * 1_000}" for number in range(CALL_CHARACTERS // 4_000)]
+    texts = [f"{number} {'dull ' * 1_000}" for number in range(BATCH_BYTES // 4_000)]
     by_text = Tokenizer(folder, 16)
     by_text._words = None
 

@@ -133,7 +133,10 @@ def _rows(path: Path) -> list[Row]:
         row
         for window in windows
         for row in zip(
-            window.ids["id"].to_pylist(), window.texts.values, window.texts.errors, strict=True
+            window.ids["id"].to_pylist(),
+            window.texts.values.to_pylist(),
+            window.texts.errors,
+            strict=True,
         )
     ]
 

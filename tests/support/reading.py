@@ -55,7 +55,7 @@ def ids_of(windows: list[Window], column: str = "id") -> list[object]:
 
 def texts_of(windows: list[Window]) -> list[str]:
     """Return the texts of all rows."""
-    return [text for window in windows for text in window.texts.values]
+    return [text for window in windows for text in window.texts.values.to_pylist()]
 
 
 def errors_of(windows: list[Window]) -> list[RowError | None]:

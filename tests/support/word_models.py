@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.job import LongText, ModelPin, ProblemType
-from worker.encoded import Encoded
+from worker.encoded import Encoded, lists_of
 from worker.engine import BetweenBatches
 from worker.models import LoadedModel
 from worker.tokenizer import Tokenizer
@@ -25,12 +26,12 @@ class WordTokenizer:
     fingerprint = b"words"
     unknown_id = 4  # words of four letters
 
-    def encode(self, texts: Sequence[str], _long_text: LongText = "truncate") -> Encoded:
+    def encode(self, texts: Sequence[str] | pa.Array, _long_text: LongText = "truncate") -> Encoded:
         """Return the ids of `texts`, each in one passage."""
-        words = [[] if REFUSED in text else text.split() for text in texts]
+        words = [[] if REFUSED in text else text.split() for text in map(str, texts)]
         ids = [np.array([len(word) for word in row[:MAX_WORDS]], np.int32) for row in words]
         return Encoded(
-            ids=ids,
+            rows=lists_of(ids),
             passages=np.ones(len(ids), np.int64),
             truncated=np.array([len(row) > MAX_WORDS for row in words], np.bool_),
             failed=np.array([row.size == 0 for row in ids], np.bool_),

@@ -117,7 +117,7 @@ def test_models_with_the_same_tokenizer_read_texts_once(tmp_path: Path) -> None:
             self.texts: list[str] = []
 
         def encode(self, texts: Sequence[str], long_text: LongText = "truncate") -> Encoded:
-            self.texts += texts
+            self.texts += map(str, texts)
             return super().encode(texts, long_text)
 
     def read(*fingerprints: bytes) -> list[int]:

@@ -19,7 +19,7 @@ from support.chunk_jobs import different_texts, job_of
 from support.scoring import result_of, score
 from support.word_models import WordEngine, WordTokenizer, word_model
 from worker.careful import Notes
-from worker.encoded import Encoded
+from worker.encoded import Encoded, lists_of
 from worker.engine import BetweenBatches
 from worker.reader import FIRST_WINDOW_ROWS
 from worker.tokenizer import Tokenizer
@@ -87,7 +87,7 @@ class PairTokenizer(WordTokenizer):
         pairs = [[ids[i : i + 2] for i in range(0, len(ids), 2)] for ids in found.ids]
         return replace(
             found,
-            ids=[pair for text in pairs for pair in text],
+            rows=lists_of([pair for text in pairs for pair in text]),
             passages=np.array([len(text) for text in pairs]),
         )
 

@@ -106,7 +106,7 @@ def test_however_a_file_is_cut_each_row_comes_once_and_in_order(
     for window in windows:
         assert window.row_start == position
         assert 0 < len(window) == window.ids.num_rows <= window_rows
-        size = sum(len(text.encode()) for text in window.texts.values)
+        size = sum(len(text.encode()) for text in window.texts.values.to_pylist())
         assert size <= window_bytes or len(window) == 1
         position += len(window)
     assert position == rows
@@ -170,11 +170,11 @@ def test_columns_of_like_names_are_not_mixed_up(tmp_path: Path) -> None:
     (plain,) = read(path, id_columns=("text2", "meta"))
     (dotted,) = read(path, text_column="meta.text", id_columns=("text.en",))
 
-    assert plain.texts.values == ["the text"]
+    assert plain.texts.values.to_pylist() == ["the text"]
     assert plain.ids.to_pylist() == [
         {"text2": {"text": "struct text2", "n": 1}, "meta": {"text": "struct meta"}}
     ]
-    assert dotted.texts.values == ["flat with a dot"]
+    assert dotted.texts.values.to_pylist() == ["flat with a dot"]
     assert dotted.ids.to_pylist() == [{"text.en": "another"}]
 
 
@@ -197,7 +197,7 @@ def test_id_columns_keep_their_types_their_order_and_their_values(tmp_path: Path
     assert window.ids.schema.types == expected.schema.types
     assert window.ids.column_names == list(names)
     assert window.ids.to_pylist() == expected.to_pylist()
-    assert window.texts.values == ["one", "two", "three"]
+    assert window.texts.values.to_pylist() == ["one", "two", "three"]
 
 
 def test_a_chunk_without_id_columns_has_its_rows_all_the_same(tmp_path: Path) -> None:

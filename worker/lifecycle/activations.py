@@ -69,7 +69,7 @@ def activations_of(
     with torch.inference_mode():
         for ids in encoded.ids:
             if len(ids):
-                model(input_ids=torch.as_tensor(ids[:MOST_TOKENS], dtype=torch.long)[None])
+                model(input_ids=torch.tensor(ids[:MOST_TOKENS], dtype=torch.long)[None])
     for hook in hooks:
         hook.remove()
     return [_means(kept) for kept in found]

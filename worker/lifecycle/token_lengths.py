@@ -31,7 +31,7 @@ def count_tokens(storage: Storage, ref: str, texts: Sequence[str]) -> tuple[NDAr
     with tempfile.TemporaryDirectory(prefix="bulkscore-tokenizer-") as folder:
         limit = _fetch(storage, canonical(ref), Path(folder))
         encoded = Tokenizer(Path(folder), TEXT_CHARACTERS).encode(texts)
-    return np.array([len(ids) for ids in encoded.ids], dtype=np.int64), limit
+    return encoded.tokens().astype(np.int64), limit
 
 
 def _fetch(storage: Storage, uri: str, folder: Path) -> int:
