@@ -246,9 +246,7 @@ class Bench:
                 id_columns=(),
                 size=GPU_WINDOW if on_gpu else CPU_WINDOW,
             ):
-                tokenized = tokenize(window, [self._model.tokenizer], "truncate").texts[0]
-                ids = tokenized.encoded.ids
-                yield [ids[i] for i in tokenized.different.firsts]
+                yield tokenize(window, [self._model.tokenizer], "truncate").texts[0].ids
 
     def _job(self, corpus: str, job_id: str) -> tuple[float, float]:
         return score_job(self.deployment, self._create(corpus, job_id))

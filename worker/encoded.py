@@ -47,8 +47,7 @@ class Encoded:
     @cached_property
     def ids(self) -> list[Ids]:
         """int32 [tokens] for each passage, as in `rows`."""
-        flat = flat_ids(self.rows)
-        return [flat[begin:end] for begin, end in pairwise(self.rows.offsets.to_pylist())]
+        return arrays_of(self.rows)
 
     def take(self, texts: NDArray[np.int64]) -> "Encoded":
         """Return the texts at these places, in the order given."""
@@ -85,6 +84,12 @@ def lists_of(rows: Sequence[Ids]) -> pa.ListArray:
     """Return ids as Arrow has them."""
     flat = np.concatenate([np.empty(0, dtype=np.int32), *rows])
     return pa.ListArray.from_arrays(_offsets(np.array([len(row) for row in rows])), pa.array(flat))
+
+
+def arrays_of(rows: pa.ListArray) -> list[Ids]:
+    """Return the ids of each row, which are not copied."""
+    flat = flat_ids(rows)
+    return [flat[begin:end] for begin, end in pairwise(rows.offsets.to_pylist())]
 
 
 def flat_ids(rows: pa.ListArray) -> Ids:

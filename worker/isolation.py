@@ -63,6 +63,7 @@ class _Search:
         self.failures: dict[int, RowError] = {}
         self._engine = engine
         self._ids = token_ids
+        self._lengths = np.fromiter(map(len, token_ids), np.int64, len(token_ids))
         self._between = between
         self._control = control
         self._stopped = False
@@ -103,7 +104,7 @@ class _Search:
                 self.failures[rows[0]] = RowError.OUT_OF_MEMORY if full else RowError.SCORING_FAILED
                 left = []
         else:
-            self._tokens += sum(len(self._ids[i]) for i in rows)
+            self._tokens += int(self._lengths[rows].sum())
             return []
         self._tell(0)
         return left

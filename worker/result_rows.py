@@ -15,7 +15,7 @@ from schemas.errors import RowError
 from schemas.job import LongText, Manifest
 from schemas.results import result_schema
 from worker.distinct import Distinct, distinct
-from worker.encoded import Encoded, as_bytes
+from worker.encoded import Encoded, Ids, arrays_of, as_bytes
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
 from worker.texts import Texts
@@ -34,6 +34,7 @@ class TokenizedTexts:
         encoded: Token ids of the rows without an error, in their order.
         places: int64 [rows without an error], where they stand in the window.
         different: Which of the passages have the same tokens.
+        ids: int32 [tokens] for each of those that differ, to be scored.
         sample: bool [rows], the rows that the model is asked about; None for all.
     """
 
@@ -41,6 +42,7 @@ class TokenizedTexts:
     encoded: Encoded
     places: NDArray[np.int64]
     different: Distinct
+    ids: list[Ids]
     sample: NDArray[np.bool_] | None = None
 
 
@@ -116,11 +118,13 @@ def _tokenized(
     for place in places[failed]:
         errors[place] = RowError.TOKENIZER_FAILED
     encoded = encoded.take(different.kinds[~failed])
+    passages = distinct(as_bytes(encoded.rows))
     return TokenizedTexts(
         errors=errors,
         encoded=encoded,
         places=places[~failed],
-        different=distinct(as_bytes(encoded.rows)),
+        different=passages,
+        ids=arrays_of(encoded.rows.take(pa.array(passages.firsts))),
         sample=sample,
     )
 

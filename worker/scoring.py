@@ -70,11 +70,10 @@ def score_window(
     scored: list[ScoredTexts] = []
     tokens = 0
     for model, texts, control in zip(models, window.texts, controls, strict=True):
-        ids = [texts.encoded.ids[i] for i in texts.different.firsts.tolist()]
-        found = _score(texts, ids, model, partial(_beyond, progress, tokens), control)
+        found = _score(texts, model, partial(_beyond, progress, tokens), control)
         _tell(window.row_start, texts, found.failures, model)
         scored.append(found)
-        tokens += sum(map(len, ids))
+        tokens += sum(map(len, texts.ids))
     return ScoredWindow(window=window, texts=tuple(scored))
 
 
@@ -109,13 +108,14 @@ def _beyond(progress: Progress, before: int, tokens: int) -> None:
 
 
 def _score(
-    texts: TokenizedTexts, ids: Sequence[Ids], model: LoadedModel, progress: Progress, control: Ids
+    texts: TokenizedTexts, model: LoadedModel, progress: Progress, control: Ids
 ) -> ScoredTexts:
     """Score the passages that differ, and give each passage its logits."""
-    logits, failed = isolation.score(model.engine, ids, progress, control=control)
-    if logits.shape != (len(ids), len(model.labels)):
+    logits, failed = isolation.score(model.engine, texts.ids, progress, control=control)
+    if logits.shape != (len(texts.ids), len(model.labels)):
         raise AssertionError(
-            f"bug: logits of shape {logits.shape} for {len(ids)} rows, {len(model.labels)} labels"
+            f"bug: logits of shape {logits.shape} for {len(texts.ids)} rows and "
+            f"{len(model.labels)} labels"
         )
     kinds = texts.different.kinds
     failures = _of_rows(failed, kinds, texts.encoded.passages)

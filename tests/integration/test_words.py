@@ -5,12 +5,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from schemas.job import LongText
 from support.families import save_tiny_classifier, tiny_tokenizer
-from worker import lexicon
-from worker.texts import BATCH_BYTES
+from worker import lexicon, texts
 from worker.tokenizer import Tokenizer
 from worker.words import Words, words_of
 
@@ -121,15 +122,32 @@ def test_all_words_are_forgotten_when_too_many_come_again(
     assert found == 3 * [[watched.encode("the lazy dog").ids]]
 
 
+@pytest.mark.parametrize("long_text", ["truncate", "windows"])
+def test_several_threads_give_the_ids_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_text: LongText
+) -> None:
+    folder = save_tiny_classifier(tmp_path / "gpt2", "gpt2")
+    numbers = np.random.default_rng(0).integers(0, 3_000, size=(400, 12))
+    corpus = [" ".join(map(str, row)) for row in numbers]
+    alone = Tokenizer(folder, 16, parallel=False).encode(corpus, long_text)
+    monkeypatch.setattr(texts, "BATCH_BYTES", 200)
+    shared = Tokenizer(folder, 16)
+    monkeypatch.setattr(shared, "_threads", 4)
+
+    found = shared.encode(corpus, long_text)
+
+    assert found.rows.equals(alone.rows)
+    assert len(set(map(tuple, alone.rows.to_pylist()))) > len(alone.rows) // 2
+    assert found.passages.tolist() == alone.passages.tolist()
+
+
 def test_more_text_than_is_looked_at_at_once_comes_out_in_order(tmp_path: Path) -> None:
     folder = save_tiny_classifier(tmp_path / "bert", "bert")
-    texts = [f"{number} {'dull ' * 1_000}" for number in range(BATCH_BYTES // 4_000)]
+    many = [f"{number} {'dull ' * 1_000}" for number in range(texts.BATCH_BYTES // 4_000)]
     by_text = Tokenizer(folder, 16)
     by_text._words = None
 
-    found = Tokenizer(folder, 16).encode(texts)
+    found = Tokenizer(folder, 16).encode(many)
 
-    assert [ids.tolist() for ids in found.ids] == [
-        ids.tolist() for ids in by_text.encode(texts).ids
-    ]
+    assert [ids.tolist() for ids in found.ids] == [ids.tolist() for ids in by_text.encode(many).ids]
     assert found.truncated.all()

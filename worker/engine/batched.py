@@ -84,7 +84,7 @@ class BatchedEngine:
         self, token_ids: Rows, between: BetweenBatches | None = None
     ) -> NDArray[np.float32]:
         """Return logits [rows, labels] in the order of the rows; see `Engine.forward`."""
-        lengths = np.array([len(row) for row in token_ids], dtype=np.int64)
+        lengths = np.fromiter(map(len, token_ids), np.int64, len(token_ids))
         if not lengths.all():
             raise ValueError("a row without tokens cannot be scored; this is a bug in the caller")
         logits = np.empty((len(token_ids), self.label_count), dtype=np.float32)
