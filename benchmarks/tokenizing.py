@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the library's first use
 
+import pyarrow as pa
 import tokenizers
 import transformers
 from transformers import AutoTokenizer
@@ -28,12 +29,14 @@ from benchmarks.speed.corpus import CORPUS
 from benchmarks.support.machine import processor
 from benchmarks.support.models import save_minilm
 from benchmarks.support.texts import texts_of, with_new_words, words_met_once
+from schemas.processors import usable_processors
 from worker.tokenizer import Tokenizer
 
 MAX_LENGTH = 512
 WINDOW = 4_096
 DOCUMENTS = 20_000
 BATCH = 32
+ROUNDS = 5
 OURS = "bulkscore"
 
 Ids = list[list[int]]
@@ -55,10 +58,11 @@ def main() -> None:
     once = words_met_once(texts)
     with tempfile.TemporaryDirectory() as folder:
         contenders = ready(Path(folder))
-    turns = [
-        run([with_new_words(text, once, turn) for text in texts], contenders)
-        for turn in range(options.turns)
-    ]
+        turns = [
+            run([with_new_words(text, once, turn) for text in texts], contenders)
+            for turn in range(options.turns)
+        ]
+        rates = by_threads(Path(folder), texts)
     print(
         f"{len(texts):,} documents, {options.turns} turns; {processor()}; transformers "
         f"{transformers.__version__}, tokenizers {tokenizers.__version__}\n"
@@ -72,6 +76,12 @@ def main() -> None:
         ratios = [rate / other for rate, other in zip(ours, later, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         print(f"{name:<44}{median(first):>11,.0f}{median(later):>9,.0f}{spread:>24}")
+    ratios = [many / one for one, many in zip(*rates.values(), strict=True)]
+    print(
+        f"\nWhen all words are known, documents by second of the clock: "
+        f"{', '.join(f'{median(found):,.0f} in {n} threads' for n, found in rates.items())}; "
+        f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times as many"
+    )
     if options.json:
         options.json.write_text(json.dumps({"processor": processor(), "turns": turns}, indent=2))
 
@@ -79,7 +89,7 @@ def main() -> None:
 def ready(folder: Path) -> dict[str, Callable[[list[str]], Ids]]:
     """Return what is compared, ready to work."""
     save_minilm(folder)
-    ours = Tokenizer(folder, MAX_LENGTH, parallel=False)
+    ours = Tokenizer(folder, MAX_LENGTH, threads=1)
     theirs = AutoTokenizer.from_pretrained(folder)
     rust = AutoTokenizer.from_pretrained(folder).backend_tokenizer
     rust.no_padding()
@@ -127,6 +137,21 @@ def run(
             expected = found if expected is None else expected
             if found != expected:
                 raise AssertionError(f"{name} gives other ids than {OURS}")
+    return rates
+
+
+def by_threads(folder: Path, texts: Sequence[str]) -> dict[int, list[float]]:
+    """Return our documents by second with one thread and with one a core, words being known."""
+    counts = (1, usable_processors())
+    ours = {threads: Tokenizer(folder, MAX_LENGTH, threads=threads) for threads in counts}
+    given = pa.array(texts, pa.large_string())
+    rates: dict[int, list[float]] = {threads: [] for threads in ours}
+    for number in range(1 + ROUNDS):
+        for threads, tokenizer in ours.items():
+            began = time.perf_counter()
+            tokenizer.encode(given)
+            if number:  # in the first all words are new
+                rates[threads].append(len(texts) / (time.perf_counter() - began))
     return rates
 
 

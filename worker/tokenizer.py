@@ -44,23 +44,23 @@ class Tokenizer:
     Args:
         path: Folder of the model.
         max_length: Most tokens of a passage, special tokens included.
-        parallel: Whether it may use several threads; sets `TOKENIZERS_PARALLELISM` for the process.
+        threads: How many put texts together from words; 0 is by the processors. With 1 the Rust
+            side has one as well: this sets `TOKENIZERS_PARALLELISM` for the process.
 
     Raises:
         ModelIncompatible: The files make no fast tokenizer.
     """
 
-    def __init__(self, path: Path, max_length: int, *, parallel: bool = True) -> None:
-        os.environ["TOKENIZERS_PARALLELISM"] = "true" if parallel else "false"
+    def __init__(self, path: Path, max_length: int, *, threads: int = 0) -> None:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
         self._rust, self._side, self._unknown_id = _load(path)
         self._max_length = max_length
         self._keeps_prefixes = keeps_prefixes(self._rust)
         self._room = max_length - self._rust.num_special_tokens_to_add(is_pair=False)
         self._words = words_of(self._rust) if self._room > 0 else None
         self._wholes = Wholes(self._rust, max_length, self._room, self._side)
-        self._threads = min(usable_processors() // THREAD_PROCESSORS, MOST_THREADS) or 1
-        if not parallel:
-            self._threads = 1
+        by_processors = max(1, min(usable_processors() // THREAD_PROCESSORS, MOST_THREADS))
+        self._threads = threads or by_processors
 
     def encode(
         self, texts: Sequence[str] | pa.LargeStringArray, long_text: LongText = "truncate"

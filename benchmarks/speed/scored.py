@@ -36,7 +36,7 @@ def over_batches(setup: Setup, forward: Forward) -> Scorer:
 
     Texts are tokenized as by our workers, which is quicker than what comes with the rivals.
     """
-    tokenizer = Tokenizer(setup.model, MAX_LENGTH, parallel=setup.threads > 1)
+    tokenizer = Tokenizer(setup.model, MAX_LENGTH, threads=setup.threads)
 
     def score(texts: Sequence[str]) -> Scored:
         rows = tokenizer.encode(texts).ids

@@ -129,12 +129,10 @@ def test_several_threads_give_the_ids_of_one(
     folder = save_tiny_classifier(tmp_path / "gpt2", "gpt2")
     numbers = np.random.default_rng(0).integers(0, 3_000, size=(400, 12))
     corpus = [" ".join(map(str, row)) for row in numbers]
-    alone = Tokenizer(folder, 16, parallel=False).encode(corpus, long_text)
+    alone = Tokenizer(folder, 16, threads=1).encode(corpus, long_text)
     monkeypatch.setattr(texts, "BATCH_BYTES", 200)
-    shared = Tokenizer(folder, 16)
-    monkeypatch.setattr(shared, "_threads", 4)
 
-    found = shared.encode(corpus, long_text)
+    found = Tokenizer(folder, 16, threads=4).encode(corpus, long_text)
 
     assert found.rows.equals(alone.rows)
     assert len(set(map(tuple, alone.rows.to_pylist()))) > len(alone.rows) // 2
