@@ -56,9 +56,8 @@ class Lexicon:
 
     def _begin_anew(self) -> None:
         self._kind = pl.Categorical(pl.Categories.random())
-        self._alive = pl.Series(
-            [], dtype=self._kind
-        )  # Polars forgets words of which nothing is left
+        # Polars forgets the words when there is no series of them.
+        self._alive = pl.Series([], dtype=self._kind)
         self._lists = self._first
         self._met_again = np.empty(0, dtype=np.bool_)
         self._characters = 0

@@ -136,36 +136,37 @@ class Tokenizer:
     def _cut(
         self, texts: pa.LargeStringArray, tokenize: _Tokenize, long_text: LongText
     ) -> Passages:
-        """Return the passages of texts, of which no more is tokenized than it takes to fill them.
-
-        They are `long` where a part of the text is in none.
-        """
-        sizes = byte_lengths(texts)
-        few = min(self._max_length * TOKEN_CHARACTERS, TEXT_CHARACTERS)
-        long = {place: texts[place].as_py() for place in np.flatnonzero(sizes > few).tolist()}
+        """Return the passages of texts; they are `long` where a part of the text is in none."""
+        huge = _longer(texts, TEXT_CHARACTERS)
         from_end = long_text == "truncate" and self._side == "left"
         looked_at = slice(-TEXT_CHARACTERS, None) if from_end else slice(TEXT_CHARACTERS)
-        wholes = {place: text[looked_at] for place, text in long.items()}
-        beyond = np.zeros(len(texts), dtype=np.bool_)
-        beyond[[place for place, text in long.items() if len(text) > TEXT_CHARACTERS]] = True
+        given = _with(texts, {place: text[looked_at] for place, text in huge.items()})
         if long_text != "truncate":
-            return tokenize(_with(texts, wholes))._replace(long=beyond)
-        if from_end or not self._keeps_prefixes:
-            found = tokenize(_with(texts, wholes))
-            return found._replace(long=found.long | beyond)
-        starts = {place: prefix(text, few) for place, text in wholes.items()}
+            found = tokenize(given)._replace(long=np.zeros(len(texts), dtype=np.bool_))
+        elif from_end or not self._keeps_prefixes:
+            found = tokenize(given)
+        else:
+            found = self._filled(given, tokenize)
+        found.long[list(huge)] = True
+        return found
+
+    def _filled(self, texts: pa.LargeStringArray, tokenize: _Tokenize) -> Passages:
+        """Return a passage of each text, no more of which is tokenized than it takes to fill it."""
+        enough = self._max_length * TOKEN_CHARACTERS
+        wholes = _longer(texts, enough)
+        starts = {place: prefix(text, enough) for place, text in wholes.items()}
         found = tokenize(_with(texts, starts))
         # Tokens that overflow prove that the passage is full; any others ask for the whole text.
         short = [
             place
-            for place, start in starts.items()
-            if len(start) < len(wholes[place]) and not found.long[place]
+            for place, whole in wholes.items()
+            if len(starts[place]) < len(whole) and not found.long[place]
         ]
-        if short:
-            again = tokenize(pa.array([wholes[place] for place in short], pa.large_string()))
-            found.long[short] = again.long
-            found = found._replace(rows=replaced(found.rows, short, again.rows))
-        return found._replace(long=found.long | beyond)
+        if not short:
+            return found
+        again = tokenize(pa.array([wholes[place] for place in short], pa.large_string()))
+        found.long[short] = again.long
+        return found._replace(rows=replaced(found.rows, short, again.rows))
 
 
 def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
@@ -214,6 +215,13 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _longer(texts: pa.LargeStringArray, characters: int) -> dict[int, str]:
+    """Return the texts of more characters, by their places."""
+    places = np.flatnonzero(byte_lengths(texts) > characters).tolist()
+    found = {place: texts[place].as_py() for place in places}
+    return {place: text for place, text in found.items() if len(text) > characters}
 
 
 def _with(texts: pa.LargeStringArray, others: Mapping[int, str]) -> pa.LargeStringArray:
