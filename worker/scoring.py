@@ -114,7 +114,7 @@ def _score(
     logits, failed = isolation.score(model.engine, texts.ids, progress, control=control)
     if logits.shape != (len(texts.ids), len(model.labels)):
         raise AssertionError(
-            f"bug: logits of shape {logits.shape} for {len(texts.ids)} rows and "
+            f"bug: logits of shape {logits.shape} for {len(texts.ids)} rows, "
             f"{len(model.labels)} labels"
         )
     kinds = texts.different.kinds

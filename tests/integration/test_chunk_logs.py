@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_the_log_as_json_tells_each_attempt_from_its_begin_to_its_end(logged: Lo
         (2, "succeeded"),
     ]
     assert story(events, LOST) == [(1, "begun"), (1, "lost"), (2, "begun"), (2, "succeeded")]
-    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    times = [datetime.fromisoformat(event["at"]) for event in events]
+    assert times == sorted(times)
 
 
 def test_following_prints_all_of_it_and_leaves_when_the_job_has_ended(logged: Logged) -> None:
