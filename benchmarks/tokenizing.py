@@ -78,8 +78,8 @@ def main() -> None:
         print(f"{name:<44}{median(first):>11,.0f}{median(later):>9,.0f}{spread:>24}")
     ratios = [many / one for one, many in zip(*rates.values(), strict=True)]
     print(
-        f"\nWhen all words are known, documents by second of the clock: "
-        f"{', '.join(f'{median(found):,.0f} in {n} threads' for n, found in rates.items())}; "
+        f"\nWhen all words are known, documents by second of the clock and threads: "
+        f"{', '.join(f'{median(found):,.0f} with {n}' for n, found in rates.items())}; "
         f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times as many"
     )
     if options.json:
