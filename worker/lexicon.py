@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 # Characters of the words that are remembered, some 90 MB with their ids: 400,000 words of English.
 # When there are more, those that were not met again since the last time are forgotten.
 REMEMBERED_CHARACTERS = 4 << 20
-# New words that the Rust side makes one encoding of: with one for each it takes a third longer,
-# most of it while it holds the interpreter.
+# New words that the Rust side makes one encoding of: one for each takes longer, most of that while
+# it holds the interpreter.
 GROUP_WORDS = 256
 
 
