@@ -104,7 +104,7 @@ def lengths_of(rows: pa.ListArray) -> NDArray[np.int32]:
     return lengths
 
 
-def as_bytes(rows: pa.ListArray) -> pa.LargeBinaryArray:
+def rows_as_bytes(rows: pa.ListArray) -> pa.LargeBinaryArray:
     """Return the same ids as bytes, which Arrow can compare."""
     offsets = 4 * rows.offsets.to_numpy().astype(np.int64)
     buffers = [None, pa.py_buffer(offsets), rows.values.buffers()[1]]

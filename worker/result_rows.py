@@ -15,7 +15,7 @@ from schemas.errors import RowError
 from schemas.job import LongText, Manifest
 from schemas.results import result_schema
 from worker.distinct import Distinct, distinct
-from worker.encoded import Encoded, Ids, arrays_of, as_bytes
+from worker.encoded import Encoded, Ids, arrays_of, rows_as_bytes
 from worker.reader import Window
 from worker.scores import NO_LABEL, RowScores
 from worker.texts import Texts
@@ -118,7 +118,7 @@ def _tokenized(
     for place in places[failed]:
         errors[place] = RowError.TOKENIZER_FAILED
     encoded = encoded.take(different.kinds[~failed])
-    passages = distinct(as_bytes(encoded.rows))
+    passages = distinct(rows_as_bytes(encoded.rows))
     return TokenizedTexts(
         errors=errors,
         encoded=encoded,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
 from support.families import change_json, save_tiny_classifier
+from worker.reader import Window
+from worker.result_rows import tokenize
+from worker.texts import texts_of
 from worker.tokenizer import TEXT_CHARACTERS, Tokenizer
 from worker.wholes import CALL_TEXTS
 
@@ -332,3 +336,16 @@ def test_damaged_tokenizer_files_are_named(tmp_path: Path, bert: Path) -> None:
 
     with pytest.raises(ModelIncompatible, match=f"tokenizer in {tmp_path} does not load"):
         Tokenizer(tmp_path, 64)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+def test_a_window_without_any_text_has_nothing_to_score(tmp_path: Path, family: str) -> None:
+    folder = save_tiny_classifier(tmp_path / family, family)
+    nothing = texts_of([pa.array([None, b" ", b"\xff"], pa.large_binary())])
+    window = Window(row_start=0, ids=pa.table({}), texts=nothing)
+
+    (texts,) = tokenize(window, [Tokenizer(folder, 16)], "windows").texts
+
+    assert texts.ids == []
+    assert len(texts.encoded.rows) == len(texts.places) == len(texts.different.kinds) == 0
+    assert None not in texts.errors
