@@ -6,7 +6,6 @@ worker, or are sent signals, want a process of their own: `support.processes`.
 
 import contextlib
 import io
-import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import NoReturn
 import pytest
 
 from producer.cli.app import run
+from support.logs import own_logging
 from support.processes import CompletedCli, Environment
 
 
@@ -45,24 +45,12 @@ def run_here(*args: str, env: Environment | None = None) -> CompletedCli:
 @contextlib.contextmanager
 def _as_in_a_process(args: tuple[str, ...], env: Environment) -> Iterator[None]:
     """Give the block arguments, environment and logging of its own."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    root.handlers = []  # the command sets its own up
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["bulkscore", *args])
-            patch.setattr(sys, "excepthook", sys.excepthook)  # so that it comes back
-            patch.setattr("os.execv", _refuse)
-            for name, value in env.items():
-                patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-            yield
-    finally:
-        for own in root.handlers:
-            if isinstance(own, logging.StreamHandler):
-                own.stream.close()  # a copy of file descriptor 2
-        root.handlers = handlers
-        root.setLevel(level)
-        logging.captureWarnings(False)
+    with own_logging(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bulkscore", *args])
+        patch.setattr("os.execv", _refuse)
+        for name, value in env.items():
+            patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
+        yield
 
 
 def _refuse(program: str, command: list[str]) -> NoReturn:

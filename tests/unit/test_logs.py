@@ -2,50 +2,36 @@
 
 import json
 import logging
-import sys
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
-import pytest
-
 from schemas.attempt_log import AttemptEvent, Event, attempts_of
 from schemas.errors import InputCorrupt
 from schemas.logs import bound, set_up_logging
+from support.logs import own_logging
 from worker.native_stderr import without_rows
 
 ROW = "the text of a row"
 
 
-@pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
+def line(name: str, message: str, *args: object, **options: Any) -> dict[str, Any]:
     """Return what is written when something is logged, as a record."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    root, written = logging.getLogger(), StringIO()
-    before, level = list(root.handlers), root.level
-    set_up_logging(format_name="json", level="DEBUG")
-    handler = root.handlers[0]
-    assert isinstance(handler, logging.StreamHandler)
-    own = handler.setStream(written)
-    assert own is not None
-    own.close()
-
-    def say(name: str, message: str, *args: object, **options: Any) -> dict[str, Any]:
-        written.seek(0)
-        written.truncate()
+    written = StringIO()
+    with own_logging():
+        set_up_logging(format_name="json", level="DEBUG")
+        (handler,) = logging.getLogger().handlers
+        assert isinstance(handler, logging.StreamHandler)
+        own = handler.setStream(written)
+        assert own is not None
+        own.close()
         logging.getLogger(name).error(message, *args, **options)
         found: dict[str, Any] = json.loads(written.getvalue())
-        return found
-
-    yield say
-    root.handlers[:], root.level = before, level
-    logging.captureWarnings(False)
+    return found
 
 
-def test_a_line_of_any_thread_carries_what_is_bound(line) -> None:
+def test_a_line_of_any_thread_carries_what_is_bound() -> None:
     told: list[dict[str, object]] = []
 
     with bound(job_id="nightly", chunk=7):
@@ -58,7 +44,7 @@ def test_a_line_of_any_thread_carries_what_is_bound(line) -> None:
     assert "job_id" not in after
 
 
-def test_of_a_library_the_template_stays_and_its_values_do_not(line) -> None:
+def test_of_a_library_the_template_stays_and_its_values_do_not() -> None:
     with_values = line("tokenizers", "cannot encode %r", ROW)
     as_a_whole = line("tokenizers", f"cannot encode {ROW}")
     ours = line("worker.x", "rows %d to %d", 3, 7)
@@ -69,7 +55,7 @@ def test_of_a_library_the_template_stays_and_its_values_do_not(line) -> None:
     assert ours["event"] == "rows 3 to 7"
 
 
-def test_of_an_exception_the_class_and_the_stack_stay(line) -> None:
+def test_of_an_exception_the_class_and_the_stack_stay() -> None:
     try:
         try:
             raise ValueError(ROW)
