@@ -1,7 +1,6 @@
 """A store that stammers, throttles or loses answers is asked again, within bounds."""
 
 import random
-import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -206,8 +205,8 @@ def test_a_probe_does_not_wait_for_a_server_that_cannot_serve(
     gateway: FlakyGateway, s3_bucket: S3Bucket
 ) -> None:
     gateway.fails = lambda _method, _path: True
-    began = time.monotonic()
 
     with pytest.raises(StorageUnavailable, match="SlowDown"):
         Storage().probe(s3_bucket.uri)
-    assert time.monotonic() - began < 5
+
+    assert len(gateway.requests) == 1

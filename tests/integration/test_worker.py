@@ -39,6 +39,8 @@ pytestmark = pytest.mark.integration
 
 START_SECONDS = 60.0
 VISIBILITY_SECONDS = 2
+# So long that no test can wait for its end.
+LEASE_SECONDS = 600
 
 StartWorker = Callable[..., RunningCli]
 
@@ -172,41 +174,40 @@ def test_a_worker_told_to_stop_hands_its_chunk_back_uncharged_and_leaves(
 
 
 @pytest.mark.slow
-def test_a_chunk_whose_child_was_killed_is_free_for_all_workers_within_seconds(
+def test_a_chunk_whose_child_was_killed_is_free_for_all_workers_before_its_lease_ends(
     start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis
 ) -> None:
-    busy = start_warm_worker()
+    busy = start_warm_worker(lease_seconds=LEASE_SECONDS)
     submit("killed", rows=20_000, chunk_rows=20_000)
     wait_until_scoring(ledger, "killed")
     start_warm_worker()  # idle, so that it is the first to see the message of the dead child
 
     child_of(busy).send_signal(signal.SIGKILL)
-    began = time.monotonic()
+
     wait_until(
         lambda: server.hget("bulkscore:attempts:killed", "0") == "2",
-        START_SECONDS,
+        LEASE_SECONDS / 5,
         message=lambda: f"{busy}",
     )
 
-    assert time.monotonic() - began < 35  # the lease alone would have kept it for 45 s
 
-
-def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_within_seconds(
+def test_a_chunk_whose_child_was_killed_is_taken_over_by_the_same_worker_before_its_lease_ends(
     start_warm_worker: StartWorker, submit, ledger: Ledger, server: redis.Redis, storage: Storage
 ) -> None:
-    worker = start_warm_worker()
+    worker = start_warm_worker(lease_seconds=LEASE_SECONDS)
     job = submit("killed", rows=5_000, chunk_rows=2_500)
     wait_until_scoring(ledger, "killed")
     child = child_of(worker)
     (first,) = ledger.workers("killed")
 
     child.send_signal(signal.SIGKILL)
-    began = time.monotonic()
-    wait_until(lambda: server.hget("bulkscore:attempts:killed", "0") == "2", START_SECONDS)
-    taken_over = time.monotonic() - began
-    wait_until(lambda: ledger.status("killed").ended, START_SECONDS)
 
-    assert taken_over < 35  # the lease alone would have kept it for 45 s
+    wait_until(
+        lambda: server.hget("bulkscore:attempts:killed", "0") == "2",
+        LEASE_SECONDS / 5,
+        message=lambda: f"{worker}",
+    )
+    wait_until(lambda: ledger.status("killed").ended, START_SECONDS)
     summary = read_summary(storage, job.spec.output)
     assert (summary.state, summary.rows_scored) == (JobState.SUCCEEDED, 5_000)
     accounts = [read_account(storage, layout.result(job.spec.output, c)) for c in range(2)]
