@@ -174,7 +174,11 @@ def _list(storage: Storage, ref: str, uri: str) -> Objects:
 def _read_configs(storage: Storage, found: Objects) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, reason in (
         ("config.json", "it says what the model is"),
-        ("tokenizer.json", "the fast tokenizer is made from it; save the tokenizer anew"),
+        (
+            "tokenizer.json",
+            "the fast tokenizer is made from it; "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes it",
+        ),
     ):
         if name not in found:
             raise ModelIncompatible(f"there is no {name}: {reason}")

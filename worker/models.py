@@ -1,5 +1,6 @@
 """Loaded models: tokenizer and engine of a pinned model, the last few kept in memory."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -13,6 +14,8 @@ from worker.golden import require_golden
 from worker.metrics import LOAD_SECONDS, LOADS, model_label, show_models
 from worker.model_store import ModelStore
 from worker.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 # Versions recorded with every result: the libraries that decide the numbers.
 LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -76,6 +79,7 @@ def load_model(
     length = choose_max_length(pin, max_length)
     path = store.fetch(pin)
     tokenizer = Tokenizer(path, length)
+    _warn_of_other_tokens(pin.ref, tokenizer)
     loaded = load_engine(
         path, pin, device=device, dtype=dtype, token_budget=token_budget, threads=threads
     )
@@ -91,6 +95,19 @@ def load_model(
         max_length=length,
         libraries={name: metadata.version(name) for name in LIBRARIES},
     )
+
+
+def _warn_of_other_tokens(ref: str, tokenizer: Tokenizer) -> None:
+    """Warn where transformers does not follow a model's file: nothing would fail."""
+    if tokenizer.unlike_file:
+        logger.warning(
+            "model %s: transformers %s makes other tokens than tokenizer.json describes, of texts "
+            "with %s. If the model was trained with those of the file, set tokenizer_class in "
+            "tokenizer_config.json to PreTrainedTokenizerFast, which follows it",
+            ref,
+            metadata.version("transformers"),
+            ", ".join(tokenizer.unlike_file),
+        )
 
 
 class ModelCache:

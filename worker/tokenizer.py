@@ -18,6 +18,7 @@ from schemas.processors import usable_processors
 from worker.boundaries import keeps_prefixes, prefix
 from worker.encoded import Encoded, Passages, joined, lengths_of, replaced
 from worker.texts import batches, byte_lengths
+from worker.tokenizer_file import unlike_file
 from worker.wholes import OVERLAP, Wholes, is_about_content
 from worker.words import Words, words_of
 
@@ -53,7 +54,7 @@ class Tokenizer:
 
     def __init__(self, path: Path, max_length: int, *, threads: int = 0) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
-        self._rust, self._side, self._unknown_id = _load(path)
+        self._rust, self._side, self._unknown_id, self._unlike_file = _load(path)
         self._max_length = max_length
         self._keeps_prefixes = keeps_prefixes(self._rust)
         self._room = max_length - self._rust.num_special_tokens_to_add(is_pair=False)
@@ -89,6 +90,11 @@ class Tokenizer:
     def unknown_id(self) -> int | None:
         """Id of the token for what it has no word for; None where there is a word for each byte."""
         return self._unknown_id
+
+    @property
+    def unlike_file(self) -> tuple[str, ...]:
+        """Kinds of text of which other tokens are made than `tokenizer.json` describes."""
+        return self._unlike_file
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -177,10 +183,11 @@ def alike(tokenizers: Sequence[Tokenizer]) -> list[Tokenizer]:
     return [firsts.setdefault(tokenizer.fingerprint, tokenizer) for tokenizer in tokenizers]
 
 
-def _load(path: Path) -> tuple[Any, str, int | None]:
+def _load(path: Path) -> tuple[Any, str, int | None, tuple[str, ...]]:
     """Return the Rust tokenizer that transformers makes of the files.
 
-    And the side it cuts, and the id of its token for what it does not know.
+    And the side it cuts, the id of its token for what it does not know, and the kinds of text of
+    which it makes other tokens than its file describes.
     """
     from transformers import AutoTokenizer
 
@@ -189,16 +196,19 @@ def _load(path: Path) -> tuple[Any, str, int | None]:
             path, local_files_only=True, trust_remote_code=False, use_fast=True
         )
         rust = tokenizer.backend_tokenizer
+        rust.no_padding()
+        rust.no_truncation()
+        unlike = unlike_file(path, rust)
     except Exception as error:
         if not is_about_content(error):
             raise
         raise ModelIncompatible(
             f"the tokenizer in {path} does not load: {type(error).__name__}: {error}"
         ) from error
-    rust.no_padding()
     # GPT-2 calls a token so that its text never becomes.
     knows_all = getattr(rust.model, "unk_token", "") is None
-    return rust, str(tokenizer.truncation_side), None if knows_all else tokenizer.unk_token_id
+    unknown_id = None if knows_all else tokenizer.unk_token_id
+    return rust, str(tokenizer.truncation_side), unknown_id, unlike
 
 
 def _as_arrow(texts: Sequence[str]) -> pa.LargeStringArray:

@@ -17,6 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from support.families import tiny_tokenizer
 from support.minilm import minilm_encoder
+from support.sentence_piece import sentence_piece_tokenizer
 from support.texts import ODD
 from worker.boundaries import (
     BOUNDARY,
@@ -30,8 +31,10 @@ from worker.word_split import split, visible_characters
 
 pytestmark = pytest.mark.integration
 
-# WordPiece, byte-level BPE without and with special tokens, Unigram behind two sets of normalizers.
-TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2")
+# WordPiece, byte-level BPE without and with special tokens, Unigram behind two sets of normalizers
+# and, with the map of SentencePiece, behind that alone and behind others.
+WITH_MAP = ("xlm-roberta", "albert")
+TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", *WITH_MAP)
 
 # What tokenizers look at: kinds of spaces, marks that join, contractions, special tokens.
 ODDITIES = [
@@ -49,6 +52,8 @@ TEXT = st.lists(PART | st.just(" "), max_size=30).map("".join)
 def rust(name: str) -> Any:
     from transformers import AutoTokenizer
 
+    if name in WITH_MAP:
+        return sentence_piece_tokenizer(name).backend_tokenizer
     if name != "minilm":
         return tiny_tokenizer(name).backend_tokenizer
     made = AutoTokenizer.from_pretrained(minilm_encoder()).backend_tokenizer
@@ -143,8 +148,9 @@ def test_words_begin_and_end_at_punctuation_that_is_not_in_a_special_token(name:
     assert set(breaks.punctuation.decode()) == kept
 
 
-def test_words_of_sentence_piece_begin_with_spaces_alone() -> None:
-    breaks = word_breaks(rust("xlnet"))
+@pytest.mark.parametrize("name", ["xlnet", *WITH_MAP])
+def test_words_of_sentence_piece_begin_with_spaces_alone(name: str) -> None:
+    breaks = word_breaks(rust(name))
 
     assert breaks == WordBreaks(b" ", b"")
     assert words_of("Yes, a  b\nc d", breaks) == ["Yes,", " a", "  b\nc", " d"]

@@ -13,6 +13,7 @@ import torch
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import save_tiny_classifier
+from support.sentence_piece import save_sentence_piece, sentence_piece_tokenizer
 from support.sentences import sentences
 from worker.engine.loading import load_engine
 from worker.lifecycle.optimizers import parameter_groups
@@ -28,7 +29,12 @@ FAMILIES = (
     *("gpt2", "deberta-v2", "modernbert", "xlm-roberta"),
 )
 TOLERANCE = 2e-4  # of logits of about 1, in fp32
-TEXTS = ["awful", "the room was lovely and the view superb", "a broken breakfast with a view " * 5]
+TEXTS = [
+    "awful",
+    "a ﬁne room, ½ price",
+    "the room was lovely and the view superb",
+    "a broken breakfast with a view " * 5,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +65,27 @@ def test_a_family_is_trained_saved_loaded_and_scored_independent_of_padding(
     assert together == pytest.approx(alone, abs=TOLERANCE)
     assert together == pytest.approx(padded_logits(tmp_path / "out", TEXTS), abs=TOLERANCE)
     assert np.ptp(together) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", ["albert", "deberta-v2", "xlm-roberta", "xlnet"])
+def test_a_base_with_the_file_of_sentence_piece_is_trained_and_scored_by_its_tokens(
+    tmp_path: Path, family: str
+) -> None:
+    base = save_sentence_piece(save_tiny_classifier(tmp_path / "base", family), family)
+    data = tmp_path / "data.parquet"
+    sentences(32, seed=1).write_parquet(data)
+    recipe = Recipe(base=base, new_head=True, epochs=1, batch_rows=16, max_length=64)
+
+    train(recipe, Sources(data=(str(data),)), FolderOut(tmp_path / "out"))
+
+    pin = pin_model(Storage(), str(tmp_path / "out"))
+    engine = load_engine(tmp_path / "out", pin, device="cpu", dtype="fp32", threads=1)
+    ids = Tokenizer(tmp_path / "out", 64).encode(TEXTS).ids
+    expected = sentence_piece_tokenizer(family)(TEXTS, truncation=True, max_length=64)["input_ids"]
+    assert [row.tolist() for row in ids] == expected
+    assert engine.forward(ids) == pytest.approx(
+        padded_logits(tmp_path / "out", TEXTS), abs=TOLERANCE
+    )
 
 
 def padded_logits(folder: Path, texts: list[str]) -> np.ndarray:

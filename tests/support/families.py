@@ -12,7 +12,7 @@ VOCABULARY = 400
 LABELS = ("negative", "neutral", "positive")
 
 # Enough letters and scripts that no tokenizer is without a token for the texts of tests.
-_TEXTS = (
+TEXTS = (
     "the quick brown fox jumps over the lazy dog , and nobody minds at all .",
     "A delightful coming-of-age story with style and empathy; it's worth 10 dollars!",
     "what a dull , pointless two hours this was ?",
@@ -149,7 +149,7 @@ def _unigram(special: list[str]) -> list[tuple[str, float]]:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.train_from_iterator(
-        _TEXTS,
+        TEXTS,
         trainers.UnigramTrainer(
             vocab_size=VOCABULARY - 10,
             special_tokens=special,
@@ -175,7 +175,7 @@ def _byte_pairs(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_TEXTS, trainer)
+    tokenizer.train_from_iterator(TEXTS, trainer)
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return tokenizer.get_vocab(), [tuple(pair) for pair in merges]
 
@@ -188,10 +188,10 @@ def _word_pieces(special: list[str]) -> dict[str, int]:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     # The trainer numbers "##" letters in an order that changes from call to call, and breaks ties
     # by number: naming them beforehand is what makes the vocabulary the same each time.
-    letters = {letter for text in _TEXTS for letter in tokenizer.normalizer.normalize_str(text)}
+    letters = {letter for text in TEXTS for letter in tokenizer.normalizer.normalize_str(text)}
     inner = [f"##{letter}" for letter in sorted(letters) if not letter.isspace()]
     trainer = trainers.WordPieceTrainer(
         vocab_size=VOCABULARY - 10, special_tokens=special + inner, show_progress=False
     )
-    tokenizer.train_from_iterator(_TEXTS, trainer)
+    tokenizer.train_from_iterator(TEXTS, trainer)
     return dict(tokenizer.get_vocab())
