@@ -17,8 +17,9 @@ A **word** begins with a text, with white space right behind a visible character
 letter or digit of ASCII meets its punctuation. Its tokens are the same alone as within a text
 where, beyond all that,
 
-- nothing is done to the start or the end of a text alone: nothing is put there or taken away,
-  unless white space is there already;
+- nothing is done to the start or the end of a text alone: nothing is put before it that does not
+  stand there already, and nothing is taken away but white space behind it. A word that another
+  follows ends in a visible character, and the last one ends as the text does;
 - no added token takes the white space behind it along, asks what stands beside it, or holds such
   punctuation, and no normalizer replaces what does;
 - the pre-tokenizer ends a piece at all of these places. SentencePiece's models do at spaces only.
@@ -91,17 +92,18 @@ def word_breaks(rust: Any) -> WordBreaks | None:
     Args:
         rust: A `tokenizers.Tokenizer`.
     """
-    normalizers = [part["type"] for part in _parts(rust.normalizer, "normalizers")]
+    normalizers = _parts(rust.normalizer, "normalizers")
     added = rust.get_added_tokens_decoder().values()
     if (
         not keeps_prefixes(rust)
-        or not {"Prepend", "Strip"}.isdisjoint(normalizers)
+        or any(part["type"] == "Prepend" or part.get("strip_left") for part in normalizers)
         or any(token.rstrip or token.single_word for token in added)
     ):
         return None
     parts = _parts(rust.pre_tokenizer, "pretokenizers")
     known = all(part["type"] in _SPLITTING_AT_PUNCTUATION for part in parts)
-    if not known or any(part.get("add_prefix_space") for part in parts) or "Replace" in normalizers:
+    replaces = any(part["type"] == "Replace" for part in normalizers)
+    if not known or any(part.get("add_prefix_space") for part in parts) or replaces:
         return WordBreaks(b" ", b"")
     contents = [token.content for token in added]
     kept = {*chain(*contents), *chain(*(_normalized(rust, content) for content in contents))}

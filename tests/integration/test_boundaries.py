@@ -32,8 +32,8 @@ from worker.word_split import split, visible_characters
 pytestmark = pytest.mark.integration
 
 # WordPiece, byte-level BPE without and with special tokens, Unigram behind two sets of normalizers
-# and, with the map of SentencePiece, behind that alone and behind others.
-WITH_MAP = ("xlm-roberta", "albert")
+# and, with the map of SentencePiece, behind it alone, behind others, and as transformers 4 did it.
+WITH_MAP = ("xlm-roberta", "albert", "xlm-roberta of version 4")
 TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", *WITH_MAP)
 
 # What tokenizers look at: kinds of spaces, marks that join, contractions, special tokens.
@@ -53,7 +53,17 @@ def rust(name: str) -> Any:
     from transformers import AutoTokenizer
 
     if name in WITH_MAP:
-        return sentence_piece_tokenizer(name).backend_tokenizer
+        family, _, of_version_4 = name.partition(" ")
+        made = sentence_piece_tokenizer(family).backend_tokenizer
+        if of_version_4:
+            rules = [
+                made.normalizer,
+                normalizers.Strip(left=False),
+                normalizers.Replace(Regex(" {2,}"), "▁"),
+            ]
+            made.normalizer = normalizers.Sequence(rules)
+            made.pre_tokenizer = pre_tokenizers.Metaspace()
+        return made
     if name != "minilm":
         return tiny_tokenizer(name).backend_tokenizer
     made = AutoTokenizer.from_pretrained(minilm_encoder()).backend_tokenizer
@@ -90,11 +100,7 @@ def words_of(text: str, breaks: WordBreaks) -> list[str]:
     return found
 
 
-# DeBERTa-v2 takes white space away from the start of a text, wherever a word may begin with it.
-WORDWISE = [name for name in TOKENIZERS if name != "deberta-v2"]
-
-
-@pytest.mark.parametrize("name", WORDWISE)
+@pytest.mark.parametrize("name", TOKENIZERS)
 @settings(deadline=None, max_examples=300)
 @given(text=TEXT)
 @example(text=" ".join(ODD.values()))
@@ -113,7 +119,7 @@ def test_the_tokens_of_a_text_are_those_of_its_words(name: str, text: str) -> No
     assert [*chain.from_iterable(word.ids for word in encoded)] == whole
 
 
-@pytest.mark.parametrize("name", WORDWISE)
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_word_ends_behind_any_visible_character(name: str) -> None:
     tokenizer = rust(name)
     visible = [chr(number) for number in np.flatnonzero(visible_characters())]
@@ -148,7 +154,7 @@ def test_words_begin_and_end_at_punctuation_that_is_not_in_a_special_token(name:
     assert set(breaks.punctuation.decode()) == kept
 
 
-@pytest.mark.parametrize("name", ["xlnet", *WITH_MAP])
+@pytest.mark.parametrize("name", ["xlnet", "deberta-v2", *WITH_MAP])
 def test_words_of_sentence_piece_begin_with_spaces_alone(name: str) -> None:
     breaks = word_breaks(rust(name))
 
@@ -244,6 +250,7 @@ def test_a_tokenizer_that_may_look_across_a_boundary_is_known(spoilt: Tokenizer)
         with_token(AddedToken("<x>", rstrip=True)),
         with_token(AddedToken("<x>", single_word=True)),
         with_normalizer(normalizers.Strip()),
+        with_normalizer(normalizers.Strip(right=False)),
         with_normalizer(normalizers.Prepend("a")),
     ],
 )

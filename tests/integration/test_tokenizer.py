@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from schemas.errors import ModelIncompatible
 from schemas.job import LongText
 from support.families import change_json, save_tiny_classifier
+from support.sentence_piece import save_sentence_piece
 from worker.reader import Window
 from worker.result_rows import tokenize
 from worker.texts import texts_of
 from worker.tokenizer import TEXT_CHARACTERS, Tokenizer
 from worker.wholes import CALL_TEXTS
 
-FAMILIES = ("bert", "deberta-v2", "gpt2", "roberta", "xlnet")
+WITH_MAP = ("albert", "xlm-roberta")  # in the files of SentencePiece
+FAMILIES = ("bert", "deberta-v2", "gpt2", "roberta", "xlnet", *WITH_MAP)
 TEXTS = (
     "A delightful coming-of-age story .",
     "x",
@@ -41,7 +43,10 @@ def minilm() -> Path:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("tokenizers")
-    return {family: save_tiny_classifier(root / family, family) for family in FAMILIES}
+    saved = {family: save_tiny_classifier(root / family, family) for family in FAMILIES}
+    for family in WITH_MAP:
+        save_sentence_piece(saved[family], family)
+    return saved
 
 
 @pytest.fixture(scope="module")
