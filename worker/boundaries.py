@@ -9,7 +9,7 @@ text, to the last one. Its parts are known by name, and each holds for a reason:
 - The pre-tokenizer ends a piece there, whatever follows: all of them split at spaces, and a space
   between letters is the whole run.
 - The model makes tokens of each piece by itself.
-- No added token reaches across: none contains white space.
+- No added token reaches across: each is without white space or, as in ModernBERT, nothing else.
 
 A part that is not named here makes a tokenizer of which nothing is known, and its texts stay whole.
 
@@ -69,7 +69,7 @@ def keeps_prefixes(rust: Any) -> bool:
         all(_normalizer_keeps(part) for part in _parts(rust.normalizer, "normalizers"))
         and _pre_tokenizers_keep(_parts(rust.pre_tokenizer, "pretokenizers"))
         and (model in _MODELS and not getattr(rust.model, "dropout", None))
-        and all(_is_word(word) and _is_word(_normalized(rust, word)) for word in added)
+        and all(_is_unmixed(word) and _is_unmixed(_normalized(rust, word)) for word in added)
         and _normalized(rust, "a a") == "a a"
     )
 
@@ -110,8 +110,8 @@ def word_breaks(rust: Any) -> WordBreaks | None:
     return WordBreaks(b" \t\n\r", "".join(_PUNCTUATION - kept).encode())
 
 
-def _is_word(text: str) -> bool:
-    return text.split() == [text]
+def _is_unmixed(text: str) -> bool:
+    return text.split() == [text] or text.isspace()
 
 
 def _normalized(rust: Any, text: str) -> str:

@@ -34,14 +34,29 @@ pytestmark = pytest.mark.integration
 # WordPiece, byte-level BPE without and with special tokens, Unigram behind two sets of normalizers
 # and, with the map of SentencePiece, behind it alone, behind others, and as transformers 4 did it.
 WITH_MAP = ("xlm-roberta", "albert", "xlm-roberta of version 4")
-TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", *WITH_MAP)
+# Byte-level BPE with tokens for several spaces.
+WITH_SPACES = "modernbert"
+TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", *WITH_MAP, WITH_SPACES)
 
 # What tokenizers look at: kinds of spaces, marks that join, contractions, special tokens.
 ODDITIES = [
-    *(" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u3000", "\u200b", "\u200d", "\ufeff", "\x00"),
+    *(
+        " ",
+        "  ",
+        " " * 7,
+        "\n",
+        "\r\n",
+        "\t",
+        "\u00a0",
+        "\u3000",
+        "\u200b",
+        "\u200d",
+        "\ufeff",
+        "\x00",
+    ),
     *("e\u0301", "\u0301", "ﬁ", "ß", "İ", "Σ", "ς", "ͺ", "´", "ﷺ", "각", "각", "好", "क्ष"),
     *("'s", "'", "``", "''", ".", ",", "-", "▁", "##", "½", "٣", "😀", "👩\u200d👧"),
-    *("[SEP]", "[MASK]", "<mask>", "</s>", "<|endoftext|>", "<sep>"),
+    *("[SEP]", "[MASK]", "<mask>", "</s>", "<|endoftext|>", "<sep>", "|||IP_ADDRESS|||"),
 ]
 WORDS = ["a", "the", "film", "isn't", "été", "фильм", "ταινία", "영화", "פילם", "فيلم", "7", "1999"]
 PART = st.sampled_from(ODDITIES) | st.sampled_from(WORDS) | st.text(max_size=3)
@@ -63,6 +78,13 @@ def rust(name: str) -> Any:
             ]
             made.normalizer = normalizers.Sequence(rules)
             made.pre_tokenizer = pre_tokenizers.Metaspace()
+        return made
+    if name == WITH_SPACES:
+        made = tiny_tokenizer("gpt2").backend_tokenizer
+        made.normalizer = normalizers.NFC()
+        made.add_tokens([AddedToken(" " * n, normalized=True) for n in range(5, 1, -1)])
+        made.add_tokens([AddedToken("|||IP_ADDRESS|||", normalized=True)])
+        made.add_special_tokens(["[CLS]", "[SEP]", AddedToken("[MASK]", lstrip=True)])
         return made
     if name != "minilm":
         return tiny_tokenizer(name).backend_tokenizer
@@ -133,7 +155,7 @@ def test_a_word_ends_behind_any_visible_character(name: str) -> None:
         assert word.ids + after.ids == whole.ids, f"U+{ord(one):04X}"
 
 
-@pytest.mark.parametrize("name", ["minilm", "bert", "gpt2", "roberta"])
+@pytest.mark.parametrize("name", ["minilm", "bert", "gpt2", "roberta", WITH_SPACES])
 def test_words_begin_and_end_at_punctuation_that_is_not_in_a_special_token(name: str) -> None:
     breaks = word_breaks(rust(name))
 
@@ -223,6 +245,7 @@ def with_pre_tokenizer(*parts: Any) -> Tokenizer:
     [
         with_added("new york"),
         with_added("new\u00a0york"),
+        with_added(" york"),
         with_model(models.BPE(dropout=0.1)),
         with_normalizer(normalizers.NFC(), normalizers.Replace(Regex("a b"), "c")),
         with_normalizer(normalizers.Replace("a b", "c")),
