@@ -6,8 +6,8 @@ text, to the last one. Its parts are known by name, and each holds for a reason:
 
 - No normalizer joins or moves characters across a boundary: letters and spaces start a character
   of their own in every form of Unicode, and only spaces next to spaces are ever collapsed.
-- The pre-tokenizer ends a piece there, whatever follows: all of them split at spaces, and a space
-  between letters is the whole run.
+- The pre-tokenizer ends a piece there, whatever follows: one part of it splits at spaces, of which
+  one between letters is the whole run, and the others look at pieces or characters.
 - The model makes tokens of each piece by itself.
 - No added token reaches across: each is without white space or, as in ModernBERT, nothing else.
 
@@ -22,13 +22,14 @@ where, beyond all that,
   follows ends in a visible character, and the last one ends as the text does;
 - no added token takes the white space behind it along, asks what stands beside it, or holds such
   punctuation, and no normalizer replaces what does;
-- the pre-tokenizer ends a piece at all of these places. SentencePiece's models do at spaces only.
+- the pre-tokenizer ends a piece at all of these places. Those of SentencePiece's models, of Qwen
+  and of Llama do at spaces only.
 """
 
 import json
 import re
 import string
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 # Letters that are the same under all four normal forms, or turn into letters and accents.
@@ -45,6 +46,14 @@ _NORMALIZERS = frozenset(
 )
 # Patterns of SentencePiece's models: a boundary is one space, which they leave alone.
 _SPACE_PATTERNS = (r" {2,}", r"\s{2,}|[\n\r\t]")
+# Patterns of Qwen2 and of Llama 3 for what makes a piece, where no white space follows another
+# character, but for the ends of lines behind punctuation.
+_PIECE_PATTERNS = tuple(
+    rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{times}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    for times in ("", "{1,3}")
+)
+_LOCAL = ("Digits", "Punctuation")
 _SPLITTING_AT_PUNCTUATION = ("BertPreTokenizer", "ByteLevel")
 # Without what belongs to words: "_" to some, "'" in contractions.
 _PUNCTUATION = frozenset(string.punctuation) - set("_'")
@@ -141,10 +150,15 @@ def _normalizer_keeps(part: dict[str, Any]) -> bool:
 
 
 def _pre_tokenizers_keep(parts: list[dict[str, Any]]) -> bool:
-    """Tell whether one of them splits at spaces and all look at a character or a word alone."""
-    splitting = [_splits_at_spaces(part) for part in parts]
-    local = [part["type"] in ("Digits", "Punctuation") for part in parts]
-    return any(splitting) and all(a or b for a, b in zip(splitting, local, strict=True))
+    """Tell whether one of them splits at spaces and the others look at pieces or characters."""
+    before = list(takewhile(lambda part: not _splits_at_spaces(part), parts))
+    after = parts[len(before) + 1 :]
+    return (
+        len(before) < len(parts)
+        and all(part["type"] in _LOCAL for part in before)
+        # Before that, bytes written as letters would leave no spaces to split at.
+        and all(_splits_at_spaces(part) or part["type"] in (*_LOCAL, "ByteLevel") for part in after)
+    )
 
 
 def _splits_at_spaces(part: dict[str, Any]) -> bool:
@@ -155,5 +169,8 @@ def _splits_at_spaces(part: dict[str, Any]) -> bool:
             return bool(part["use_regex"])
         case "Metaspace":
             return bool(part["split"])
+        case "Split":
+            splits = part["behavior"] == "Isolated" and not part["invert"]
+            return splits and part["pattern"].get("Regex") in _PIECE_PATTERNS
         case _:
             return False

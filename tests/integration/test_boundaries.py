@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from support.families import tiny_tokenizer
 from support.minilm import minilm_encoder
@@ -36,7 +37,12 @@ pytestmark = pytest.mark.integration
 WITH_MAP = ("xlm-roberta", "albert", "xlm-roberta of version 4")
 # Byte-level BPE with tokens for several spaces.
 WITH_SPACES = "modernbert"
-TOKENIZERS = ("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", *WITH_MAP, WITH_SPACES)
+# The same with a pattern of its own for pieces.
+LLAMA_3 = "llama 3"
+TOKENIZERS = (
+    *("minilm", "bert", "gpt2", "roberta", "xlnet", "deberta-v2", "qwen2"),
+    *(*WITH_MAP, WITH_SPACES, LLAMA_3),
+)
 
 # What tokenizers look at: kinds of spaces, marks that join, contractions, special tokens.
 ODDITIES = [
@@ -85,6 +91,13 @@ def rust(name: str) -> Any:
         made.add_tokens([AddedToken(" " * n, normalized=True) for n in range(5, 1, -1)])
         made.add_tokens([AddedToken("|||IP_ADDRESS|||", normalized=True)])
         made.add_special_tokens(["[CLS]", "[SEP]", AddedToken("[MASK]", lstrip=True)])
+        return made
+    if name == LLAMA_3:
+        made = tiny_tokenizer("gpt2").backend_tokenizer
+        pattern = PRETOKENIZE_REGEX.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+        pieces = pre_tokenizers.Split(Regex(pattern), "isolated")
+        by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        made.pre_tokenizer = pre_tokenizers.Sequence([pieces, by_bytes])
         return made
     if name != "minilm":
         return tiny_tokenizer(name).backend_tokenizer
@@ -176,8 +189,8 @@ def test_words_begin_and_end_at_punctuation_that_is_not_in_a_special_token(name:
     assert set(breaks.punctuation.decode()) == kept
 
 
-@pytest.mark.parametrize("name", ["xlnet", "deberta-v2", *WITH_MAP])
-def test_words_of_sentence_piece_begin_with_spaces_alone(name: str) -> None:
+@pytest.mark.parametrize("name", ["xlnet", "deberta-v2", "qwen2", LLAMA_3, *WITH_MAP])
+def test_words_of_these_begin_with_spaces_alone(name: str) -> None:
     breaks = word_breaks(rust(name))
 
     assert breaks == WordBreaks(b" ", b"")
@@ -253,7 +266,13 @@ def with_pre_tokenizer(*parts: Any) -> Tokenizer:
         with_normalizer(normalizers.ByteLevel()),
         with_pre_tokenizer(pre_tokenizers.Digits()),
         with_pre_tokenizer(pre_tokenizers.Split(Regex(r"\S+ \S+"), "isolated")),
+        with_pre_tokenizer(pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "merged_with_next")),
+        with_pre_tokenizer(pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated", invert=True)),
         with_pre_tokenizer(pre_tokenizers.ByteLevel(use_regex=False)),
+        with_pre_tokenizer(
+            pre_tokenizers.ByteLevel(use_regex=False),
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
+        ),
         with_pre_tokenizer(pre_tokenizers.Metaspace(split=False)),
         with_pre_tokenizer(
             pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex("a(?= b)"), "isolated")

@@ -21,6 +21,7 @@ TEXTS = (
 
 _ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text", "roberta-prelayernorm")
 _DEBERTA_LIKE = ("deberta-v2", "rembert")
+_QWEN_LIKE = ("qwen2", "qwen3")
 _WITHOUT_SPECIAL_TOKENS = {
     *("gemma", "gemma2", "gpt2", "gpt_neox", "llama", "mistral"),
     *("olmo2", "opt", "phi3", "qwen2", "qwen3", "smollm3"),
@@ -138,6 +139,8 @@ def tiny_tokenizer(model_type: str) -> Any:
         return transformers.RobertaTokenizer(vocab=vocab, merges=merges)
     if model_type in _WITHOUT_SPECIAL_TOKENS:
         vocab, merges = _byte_pairs(["<|endoftext|>"])
+        if model_type in _QWEN_LIKE:
+            return transformers.Qwen2Tokenizer(vocab=vocab, merges=merges)
         return transformers.GPT2Tokenizer(vocab=vocab, merges=merges)
     vocab = _word_pieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     return transformers.BertTokenizer(vocab=vocab, model_max_length=128)
