@@ -25,6 +25,8 @@ FAMILIES = ("bert", "deberta-v2", "gpt2", "roberta", "xlnet", *WITH_MAP)
 TEXTS = (
     "A delightful coming-of-age story .",
     "x",
+    " ",
+    "a dull film. \n ",
     "word " * 500,
     "[SEP] </s> <|endoftext|> [CLS] <sep>",
     "no\x00body \x07 heard\u200b the \ufeffbell",
