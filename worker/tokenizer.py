@@ -18,7 +18,7 @@ from schemas.processors import usable_processors
 from worker.boundaries import keeps_prefixes, prefix
 from worker.encoded import Encoded, Passages, joined, lengths_of, replaced
 from worker.texts import batches, byte_lengths
-from worker.tokenizer_file import unlike_file
+from worker.tokenizer_file import require_readable, unlike_file
 from worker.wholes import OVERLAP, Wholes, is_about_content
 from worker.words import Words, words_of
 
@@ -192,6 +192,7 @@ def _load(path: Path) -> tuple[Any, str, int | None, tuple[str, ...]]:
     from transformers import AutoTokenizer
 
     try:
+        require_readable(path)
         tokenizer = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_fast=True
         )

@@ -1,4 +1,4 @@
-"""Whether transformers makes the tokens that `tokenizer.json` describes.
+"""Whether transformers can read a model's tokenizer, and makes the tokens that its file describes.
 
 transformers 5 builds the tokenizers of many families anew, by their class: of the file it takes the
 vocabulary and little else. Where another version, or a hand, wrote other rules into the file, a
@@ -7,6 +7,8 @@ model is given other tokens than it was trained with, and nothing fails.
 
 from pathlib import Path
 from typing import Any
+
+from worker.wholes import is_about_content
 
 # What normalizers and pre-tokenizers differ in.
 _PROBES = {
@@ -19,6 +21,28 @@ _PROBES = {
     "white space within": "two  spaces,\ta tab,\r\na line",
     "white space around": " the end ",
 }
+
+
+# Files of SentencePiece that stand for a `tokenizer.json` where there is none.
+_SENTENCE_PIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model")
+
+
+def require_readable(path: Path) -> None:
+    """Refuse a damaged file of SentencePiece, which transformers would take for one of tiktoken.
+
+    Raises:
+        ValueError: It cannot be read.
+        ImportError: Nor can any, without sentencepiece (extra `train`).
+    """
+    if (path / "tokenizer.json").exists():
+        return
+    for file in filter(Path.exists, map(path.joinpath, _SENTENCE_PIECE)):
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            SentencePieceProcessor(model_file=str(file))
+        except RuntimeError as error:
+            raise ValueError(f"{file.name} cannot be read: {error}") from error
 
 
 def unlike_file(path: Path, rust: Any) -> tuple[str, ...]:
@@ -42,4 +66,10 @@ def unlike_file(path: Path, rust: Any) -> tuple[str, ...]:
 
 
 def _ids(rust: Any, text: str) -> Any:
-    return rust.encode(text, add_special_tokens=False).ids
+    """Return the ids of a text; None where the tokenizer fails at it, which fails no job."""
+    try:
+        return rust.encode(text, add_special_tokens=False).ids
+    except BaseException as error:
+        if not is_about_content(error):
+            raise
+        return None

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
+from tokenizers import models
 
 from schemas.model_files import pin_model
 from schemas.storage import Storage
@@ -51,6 +53,20 @@ def test_rules_of_the_file_that_are_not_followed_are_found(of_version_4: Path) -
 
     assert "combined characters" in unlike
     assert "letters of other scripts" not in unlike
+
+
+def test_a_tokenizer_that_fails_at_a_text_is_loaded_and_like_its_file(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path, "bert")
+    known = tokenizers.Tokenizer(models.WordLevel({"a": 0}, unk_token="[UNK]"))
+    known.save(str(folder / "tokenizer.json"))
+    change_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    with pytest.raises(Exception, match=r"UNK"):
+        known.encode("b")
+
+    tokenizer = Tokenizer(folder, 16)
+
+    assert tokenizer.unlike_file == ()
+    assert tokenizer.encode(["a", "b"]).failed.tolist() == [False, True]
 
 
 def test_with_the_class_that_follows_it_the_file_decides(of_version_4: Path) -> None:

@@ -16,6 +16,7 @@ from schemas.labelled import LabelledColumns
 from schemas.model_files import pin_model
 from schemas.storage import Storage
 from support.families import change_json, save_tiny_classifier
+from support.sentence_piece import save_sentence_piece
 from support.sentences import BAD, GOOD, sentences
 from worker.engine.loading import load_engine
 from worker.lifecycle.train_out import CARD, CURVES, FolderOut
@@ -226,6 +227,11 @@ def test_bad_data_are_refused_and_nothing_is_written(
     ("spoil", "match"),
     [
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), "does not load"),
+        (
+            lambda f: (f / "tokenizer.json").write_text('{"model": {"type": "None"}}'),
+            "does not load",
+        ),
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: change_json(f / "config.json", auto_map={"AutoModel": "x.Y"}), "'auto_map'"),
         (lambda f: change_json(f / "config.json", model_type="odd"), "is of type 'odd'"),
@@ -247,6 +253,21 @@ def test_a_base_that_is_unsafe_or_not_whole_is_refused(
 
     with pytest.raises(ModelIncompatible, match=match):
         train_here(tmp_path, files, Recipe(base=folder))
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("left", [0, 500, -1])
+@pytest.mark.parametrize("max_length", [None, 32])  # by the lengths of the texts, or given
+def test_a_base_whose_file_of_sentence_piece_is_cut_off_is_refused(
+    tmp_path: Path, files: dict[str, str], max_length: int | None, left: int
+) -> None:
+    folder = save_tiny_classifier(tmp_path / "spoilt", "xlnet", labels=("0", "1"))
+    file = save_sentence_piece(folder, "xlnet") / "spiece.model"
+    file.write_bytes(file.read_bytes()[:left])
+
+    with pytest.raises(ModelIncompatible, match=r"does not load: ValueError: spiece\.model cannot"):
+        train_here(tmp_path, files, Recipe(base=folder, max_length=max_length))
 
     assert not (tmp_path / "out").exists()
 

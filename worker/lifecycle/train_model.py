@@ -23,6 +23,7 @@ from schemas.model_families import FAMILIES
 from schemas.model_files import OTHER_FILES, WEIGHTS
 from worker.lifecycle.train_base import Base
 from worker.lifecycle.train_recipe import Recipe
+from worker.tokenizer_file import require_readable
 
 PROBLEM_TYPES: dict[Problem, str] = {
     "single-label": "single_label_classification",
@@ -110,13 +111,23 @@ def _loaded(base: Base, config: Any) -> tuple[Any, Any]:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(
-            base.folder, local_files_only=True, trust_remote_code=False
-        )
     except _LOADING_ERRORS as error:
         raise _unusable(base, error) from error
     _require_only_head_new(base, model, info)
-    return model, tokenizer
+    return model, _tokenizer(base)
+
+
+def _tokenizer(base: Base) -> Any:
+    try:
+        require_readable(base.folder)
+        return AutoTokenizer.from_pretrained(
+            base.folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:
+        # An error of the Rust side has no class of its own.
+        if type(error) is not Exception and not isinstance(error, _LOADING_ERRORS):
+            raise
+        raise _unusable(base, error) from error
 
 
 def _require_only_head_new(base: Base, model: Any, info: Any) -> None:
